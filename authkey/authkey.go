@@ -1,0 +1,74 @@
+// Package authkey answers the first question of a request: who is calling?
+//
+// It mints API keys, reads them back, keeps only digests of them, and verifies what a caller presents
+// against a [Store] through a small bounded cache. It knows neither HTTP nor Redis: where a key is read
+// from is the business of package middleware, and authkey/redisstore keeps records in Redis.
+//
+// Do not use it for passwords: its digests are fast, which is right for random keys of 178 bits and
+// more and wrong for anything that a person chose.
+//
+//	format, err := authkey.NewFormat("acme", "live")
+//	store := redisstore.New(rdb)
+//	issuer, err := authkey.NewIssuer(store, format)
+//	record, key, err := issuer.Issue(ctx, authkey.NewKey{Org: "demo", Project: "shop"})
+//	fmt.Println(record.ID, key.Reveal()) // the one time that the key is seen
+//
+//	verifier, err := authkey.New(store, authkey.WithFormat(format))
+//	identity, err := verifier.Authenticate(ctx, authkey.NewPresented(fromTheRequest))
+//	if err != nil { ... } // errors.Is(err, authkey.ErrUnknown), ...
+//	fmt.Println(identity.Org, identity.Project, identity.HasScope(authkey.ScopeWrite))
+package authkey
+
+import "errors"
+
+// What can be wrong with a credential, and with the store that knows it. Compare with errors.Is; the
+// text around them names what and where, and never holds a secret. A client should be told the same for
+// all of the first six, so that it cannot learn which keys exist.
+var (
+	// ErrMalformed: not shaped like a key that this service hands out. Found without any I/O.
+	ErrMalformed = errors.New("authkey: malformed key")
+	// ErrUnknown: well formed, but no record has it; also a known id with a wrong secret.
+	ErrUnknown = errors.New("authkey: unknown key")
+	// ErrRevoked: the record is revoked, for good.
+	ErrRevoked = errors.New("authkey: revoked key")
+	// ErrDisabled: the record is switched off for now.
+	ErrDisabled = errors.New("authkey: disabled key")
+	// ErrExpired: the record's ExpiresAt has come.
+	ErrExpired = errors.New("authkey: expired key")
+	// ErrNotYetValid: the record's NotBefore has not come.
+	ErrNotYetValid = errors.New("authkey: key not yet valid")
+	// ErrUnavailable: nobody could tell whether the key is good, because the store did not answer, or
+	// not in time. It says nothing about the key: answer 503, not 401.
+	ErrUnavailable = errors.New("authkey: store unavailable")
+	// ErrExists: a record with that id, or that foreign key, is there already.
+	ErrExists = errors.New("authkey: record exists")
+	// ErrInvalid: a value given to an Issuer, a Store or a constructor is out of its bounds.
+	ErrInvalid = errors.New("authkey: invalid")
+)
+
+// ScopeWrite is the scope that a secret key needs to write, where an endpoint tells reads from writes.
+const ScopeWrite = "write"
+
+// Kind says where a key may be seen.
+type Kind string
+
+// The kinds of key.
+const (
+	// KindSecret is for servers. It must not be shown to anybody else.
+	KindSecret Kind = "secret"
+	// KindPublishable may be shipped in a page or an app, so it identifies more than it protects.
+	KindPublishable Kind = "publishable"
+)
+
+// State is what an operator decided about a credential.
+type State string
+
+// The states of a credential.
+const (
+	// StateActive lets the credential in, within its times.
+	StateActive State = "active"
+	// StateDisabled keeps it out until it is made active again.
+	StateDisabled State = "disabled"
+	// StateRevoked keeps it out for good: no store ever changes it back.
+	StateRevoked State = "revoked"
+)
