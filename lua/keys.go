@@ -1,0 +1,141 @@
+package lua
+
+import (
+	"strings"
+
+	"github.com/tollgate-go/tollgate/lua/bucket"
+)
+
+// Every key that Tollgate keeps in Redis is built in this file: a version, the bucket as the one hash
+// tag, then escaped parts. Escaping leaves ':' to the separators alone, so different inputs never meet
+// on one key, whatever bytes they hold.
+//
+// tg1:{b}:key:<id> cannot meet an org named "key": an id begins with two digits, and what follows an
+// org begins with a letter.
+
+// EpochKey names the hash with the two stamps of an org, `keys` and `limits`.
+func EpochKey(org string) string { return orgKey(org, "epoch") }
+
+// OverridesKey names the hash of an org's overrides, by their id.
+func OverridesKey(org string) string { return orgKey(org, "overrides") }
+
+// KeyIndexKey names the sorted set that lists the credentials of an org, by project and id.
+func KeyIndexKey(org string) string { return orgKey(org, "keys") }
+
+// UsageKey names the hash of an org's usage in the hour that begins at the Unix time hour.
+func UsageKey(org, hour string) string { return orgKey(org, "usage", hour) }
+
+// UsageMarkKey names the mark of the last usage batch that a process applied to an org.
+func UsageMarkKey(org, process string) string { return orgKey(org, "usage", "mark", process) }
+
+// LimitKey names the state of one policy: of the org's partition, at an endpoint. The partition is a
+// kind ("project", "key", "org", or a caller's own) and the value that it takes.
+func LimitKey(org, kind, value, endpoint, policy string) string {
+	return orgKey(org, "limit", kind, value, endpoint, policy)
+}
+
+// AnonymousLimitKey names the state of one policy of a partition that belongs to no org. Its bucket
+// comes from the partition's own value.
+func AnonymousLimitKey(kind, value, endpoint, policy string) string {
+	return join(bucket.Of(value), "", "limit", kind, value, endpoint, policy)
+}
+
+// CredentialKey names the record of a credential. The bucket is read from the first two characters of
+// the id; an id that does not begin with a bucket's name has no key, and ok is false.
+func CredentialKey(id string) (key string, ok bool) {
+	if len(id) <= bucket.Len || !bucket.Valid(id[:bucket.Len]) {
+		return "", false
+	}
+	return join(id[:bucket.Len], "key", id), true
+}
+
+// DigestKey names the string that holds the id that the digest of a foreign key stands for. It has no
+// hash tag: the org is not known yet when it is read.
+func DigestKey(digest string) string { return version + ":digest:" + Escape(digest) }
+
+// Escape returns s with every byte that could end a part, open a hash tag or disturb a reader written
+// as % and two hexadecimal digits. Different strings give different results. It does not allocate when
+// there is nothing to escape.
+func Escape(s string) string {
+	clean := 0
+	for clean < len(s) && plain(s[clean]) {
+		clean++
+	}
+	if clean == len(s) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s) + 8)
+	appendEscaped(&b, s)
+	return b.String()
+}
+
+// Unescape is the inverse of Escape; ok is false where s was not made by it.
+func Unescape(s string) (_ string, ok bool) {
+	if !strings.Contains(s, "%") {
+		return s, true
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			out = append(out, s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return "", false
+		}
+		high, low := strings.IndexByte(hex, s[i+1]), strings.IndexByte(hex, s[i+2])
+		if high < 0 || low < 0 {
+			return "", false
+		}
+		out = append(out, byte(high<<4|low))
+		i += 2
+	}
+	return string(out), true
+}
+
+const (
+	version = "tg1"
+	hex     = "0123456789ABCDEF"
+)
+
+func orgKey(org string, parts ...string) string {
+	return join(bucket.Of(org), org, parts...)
+}
+
+func join(tag, first string, rest ...string) string {
+	var b strings.Builder
+	n := len(version) + len(tag) + len(first) + 5
+	for _, part := range rest {
+		n += len(part) + 1
+	}
+	b.Grow(n + n/8)
+	b.WriteString(version)
+	b.WriteString(":{")
+	b.WriteString(tag)
+	b.WriteString("}:")
+	appendEscaped(&b, first)
+	for _, part := range rest {
+		b.WriteByte(':')
+		appendEscaped(&b, part)
+	}
+	return b.String()
+}
+
+func appendEscaped(b *strings.Builder, s string) {
+	for i := range len(s) {
+		if c := s[i]; plain(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+}
+
+// plain reports whether a byte stands for itself in a key: visible ASCII that neither separates,
+// escapes nor tags.
+func plain(c byte) bool {
+	return c > ' ' && c < 0x7f && c != ':' && c != '%' && c != '{' && c != '}'
+}
