@@ -3,7 +3,6 @@ package lua
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 )
 
@@ -24,9 +23,6 @@ const (
 	// MaxTime is the end of all times, in microseconds; as Check.Until it means "for ever".
 	MaxTime = 1<<53 - 1
 )
-
-// ErrBounds says that the script refused a check because one of its numbers is out of bounds.
-var ErrBounds = errors.New("lua: a number of the check is out of bounds")
 
 // Algorithm names how a policy counts, as admit.lua knows it.
 type Algorithm string
@@ -70,7 +66,7 @@ const (
 	Refused Status = iota // an enforced charge does not fit; nothing was taken
 	Allowed               // all enforced charges fit, and were taken unless this was a peek
 	Stale                 // a stamp differs, or the time is not within From and Until; nothing was taken
-	invalid
+	Invalid               // a number of the check is out of its bounds; nothing was taken
 )
 
 // State is a policy's count after the check.
@@ -88,15 +84,14 @@ type Answer struct {
 	Now    int64 // Redis time, microseconds
 	Keys   int64 // the stamps as stored; 0 where missing or not compared
 	Limits int64
-	States []State // one for each charge; empty when Status is Stale
+	States []State // one for each charge; empty unless Status is Allowed or Refused
 }
 
 // Admit decides checks in one script call and returns an answer for each, in order. On a cluster all
 // keys of the call must lie in one slot, which those of one bucket do.
 //
-// An error means that the caller does not know what was charged, except for ErrBounds: the check that
-// it names was not charged. The call is never repeated by the client. Cost: one command, and in Redis
-// one read and at most one write for each charge.
+// An error means that the caller does not know what was charged. The call is never repeated by the
+// client. Cost: one command, and in Redis one read and at most one write for each charge.
 func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
 	keys := make([]string, 0, 4*len(checks))
 	args := make([]any, 0, 16*len(checks))
@@ -170,9 +165,7 @@ func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
 			}
 			a.States = decodeStates(n[:charges*stateLen])
 			n = n[charges*stateLen:]
-		case Stale:
-		case invalid:
-			return nil, fmt.Errorf("check %d: %w", i, ErrBounds)
+		case Stale, Invalid:
 		default:
 			return nil, fmt.Errorf("%w: admit answered status %d", ErrReply, a.Status)
 		}

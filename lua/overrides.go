@@ -1,0 +1,114 @@
+package lua
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+//go:embed overrides.lua
+var overridesSource string
+
+var overridesScript = newScript(overridesSource)
+
+// What can stand in the way of a change to an override.
+var (
+	ErrOverrideNotFound = errors.New("lua: no such override")
+	ErrOverrideRevision = errors.New("lua: the override has another revision")
+	ErrOverrideTooMany  = errors.New("lua: the org has too many overrides")
+	ErrOverrideEnded    = errors.New("lua: the override would have ended before now")
+)
+
+// MaxOverrides is the most overrides that an org may have: they are read and cached as a whole.
+const MaxOverrides = 10_000
+
+// Expected is the revision that a change starts from. Besides a revision it may be AnyRevision or
+// NoRevision.
+type Expected int64
+
+// Expectations that are no revision.
+const (
+	AnyRevision Expected = 0  // change whatever is there
+	NoRevision  Expected = -1 // only where nothing is there yet
+)
+
+func (e Expected) arg() string {
+	switch e {
+	case AnyRevision:
+		return "any"
+	case NoRevision:
+		return "absent"
+	}
+	return strconv.FormatInt(int64(e), 10)
+}
+
+// OverrideChange tells what a change did. Times are Redis times in microseconds.
+type OverrideChange struct {
+	Created   bool  // there was none before
+	Now       int64 // when the change happened
+	Revision  int64 // of the override, and the org's `limits` stamp
+	CreatedAt int64
+}
+
+// Overrides returns what is stored for an org, by id: JSON as SetOverride wrote it, with `revision` and
+// `created` added. Read the Epoch first. One command, on the primary.
+func (c *Conn) Overrides(ctx context.Context, org string) (map[string]string, error) {
+	return bounded(ctx, func() (map[string]string, error) {
+		return c.rdb.HGetAll(ctx, OverridesKey(org)).Result()
+	})
+}
+
+// SetOverride writes one override: a JSON object with the members `project` and `until`, both strings.
+// until is a Redis time in microseconds, 0 for none. Errors: ErrOverrideRevision, ErrOverrideTooMany,
+// ErrOverrideEnded; any other means that the change may have happened.
+func (c *Conn) SetOverride(ctx context.Context, org, id string, expected Expected, json string, until int64) (OverrideChange, error) {
+	n, err := c.changeOverrides(ctx, org, "set", id, expected.arg(), json, until, MaxOverrides)
+	if err != nil {
+		return OverrideChange{}, err
+	}
+	return OverrideChange{Created: n[0] == 1, Now: n[1], Revision: n[2], CreatedAt: n[3]}, nil
+}
+
+// DeleteOverride removes one override. Errors: ErrOverrideNotFound, ErrOverrideRevision; any other means
+// that the change may have happened.
+func (c *Conn) DeleteOverride(ctx context.Context, org, id string, expected Expected) error {
+	_, err := c.changeOverrides(ctx, org, "delete", id, expected.arg())
+	return err
+}
+
+// ClearOverrides removes all overrides of a project, or with "" those of the org itself, and returns
+// how many there were.
+func (c *Conn) ClearOverrides(ctx context.Context, org, project string) (int, error) {
+	n, err := c.changeOverrides(ctx, org, "clear", project)
+	if err != nil {
+		return 0, err
+	}
+	return int(n[0]), nil
+}
+
+func (c *Conn) changeOverrides(ctx context.Context, org string, args ...any) ([]int64, error) {
+	reply, err := c.run(ctx, overridesScript, []string{EpochKey(org), OverridesKey(org)}, args)
+	if err != nil {
+		return nil, err
+	}
+	n, err := integers(reply)
+	if err != nil {
+		return nil, err
+	}
+	if len(n) != 4 {
+		return nil, fmt.Errorf("%w: overrides answered %v", ErrReply, n)
+	}
+	switch n[0] {
+	case -1:
+		return nil, ErrOverrideNotFound
+	case -2:
+		return nil, ErrOverrideRevision
+	case -3:
+		return nil, ErrOverrideTooMany
+	case -4:
+		return nil, ErrOverrideEnded
+	}
+	return n, nil
+}

@@ -1,0 +1,75 @@
+-- overrides.lua: changes the overrides of an org, and with the same step its `limits` stamp, so that
+-- every cached limit of the org is old from then on.
+--
+-- KEYS   1 the org's epoch; 2 the org's overrides: a hash, id -> JSON
+-- ARGV   'set',    id, expected, JSON, until, most   write one; at most so many for an org
+--        'delete', id, expected                      remove one
+--        'clear',  project                           remove all of a project ('' those of the whole org)
+--          expected   the revision to change: 'any', 'absent', or a number
+--          until      Redis time in microseconds when the override ends; 0 never
+-- Reply  {code, now, revision, created}
+--          code  'set': 1 created, 2 replaced. 'delete': 1. 'clear': how many
+--                -1 not found, -2 another revision, -3 too many, -4 `until` has passed
+-- Units  microseconds. Clock: TIME, once. TTL none: an override ends by its `until`.
+--
+-- The JSON has the members `project` and `until`; the script adds `revision`, which is the stamp of the
+-- change, and `created`. Both are strings, since a Lua number prints 14 digits only.
+
+local now = redis.call('TIME')
+now = now[1] * 1000000 + now[2]
+local op, id = ARGV[1], ARGV[2]
+
+local function raise()
+  local stored = tonumber(redis.call('HGET', KEYS[1], 'limits') or '') or 0
+  local stamp = string.format('%.0f', math.max(now, stored + 1))
+  redis.call('HSET', KEYS[1], 'limits', stamp)
+  return stamp
+end
+
+local function fail(code) return { code, now, 0, 0 } end
+
+-- matches tells whether an override is what the caller expects to change.
+local function matches(stored, expected)
+  if expected == 'any' then return true end
+  if not stored then return expected == 'absent' end
+  return expected == stored.revision
+end
+
+-- drop removes the overrides that `which` picks, and returns how many those are.
+local function drop(which)
+  local all, n = redis.call('HGETALL', KEYS[2]), 0
+  for i = 1, #all, 2 do
+    if which(cjson.decode(all[i + 1])) then
+      redis.call('HDEL', KEYS[2], all[i])
+      n = n + 1
+    end
+  end
+  return n
+end
+
+if op == 'clear' then
+  local n = drop(function(o) return (o.project or '') == id end)
+  local stamp = n > 0 and raise() or '0'
+  return { n, now, tonumber(stamp), 0 }
+end
+
+local stored = redis.call('HGET', KEYS[2], id)
+stored = stored and cjson.decode(stored)
+if op == 'delete' then
+  if not stored then return fail(-1) end
+  if not matches(stored, ARGV[3]) then return fail(-2) end
+  redis.call('HDEL', KEYS[2], id)
+  return { 1, now, tonumber(raise()), 0 }
+end
+
+local override, till, most = cjson.decode(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if not matches(stored, ARGV[3]) then return fail(-2) end
+if till ~= 0 and till <= now then return fail(-4) end
+if not stored and redis.call('HLEN', KEYS[2]) >= most then
+  local ended = drop(function(o) return o['until'] ~= '0' and tonumber(o['until']) <= now end)
+  if ended == 0 then return fail(-3) end
+end
+override.revision = raise()
+override.created = stored and stored.created or string.format('%.0f', now)
+redis.call('HSET', KEYS[2], id, cjson.encode(override))
+return { stored and 2 or 1, now, tonumber(override.revision), tonumber(override.created) }
