@@ -19,7 +19,10 @@
 //	fmt.Println(identity.Org, identity.Project, identity.HasScope(authkey.ScopeWrite))
 package authkey
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What can be wrong with a credential, and with the store that knows it. Compare with errors.Is; the
 // text around them names what and where, and never holds a secret. A client should be told the same for
@@ -72,3 +75,15 @@ const (
 	// StateRevoked keeps it out for good: no store ever changes it back.
 	StateRevoked State = "revoked"
 )
+
+// Validate reports ErrInvalid for a state that does not exist and for a reason longer than 256 bytes or
+// with control characters. For implementations of Store.
+func (s State) Validate(reason string) error {
+	if s != StateActive && s != StateDisabled && s != StateRevoked {
+		return fmt.Errorf("%w: state %.20q: want %q, %q or %q", ErrInvalid, s, StateActive, StateDisabled, StateRevoked)
+	}
+	if !validText(reason, maxReasonLen) {
+		return fmt.Errorf("%w: reason: want up to %d bytes of UTF-8 without control characters", ErrInvalid, maxReasonLen)
+	}
+	return nil
+}

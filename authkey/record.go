@@ -1,8 +1,28 @@
 package authkey
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tollgate-go/tollgate/lua/bucket"
+)
+
+// Bounds of what a record holds, in bytes and items.
+const (
+	maxNameLen   = 128
+	maxReasonLen = 256
+	maxTokenLen  = 64
+	maxTokens    = 64
+)
+
+// What microseconds since 1970 can say below 2^53, which is what Lua keeps exact.
+var (
+	minTime = time.UnixMicro(1)
+	maxTime = time.UnixMicro(1<<53 - 1)
 )
 
 // Record is what a store holds about one credential. It holds no secret, only a digest. Records are
@@ -40,6 +60,94 @@ type Record struct {
 	// Epoch is the stamp of the last change to any key of the org, read before the record was. Zero:
 	// the store has no epochs. It is not stored with the record.
 	Epoch int64
+}
+
+// Validate joins every fault of a record that is about to be stored; each is ErrInvalid. For
+// implementations of Store.
+func (r Record) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w: record: "+format, append([]any{ErrInvalid}, args...)...))
+	}
+	if !validID(r.ID) || r.ID[:bucket.Len] != bucket.Of(r.Org) {
+		fault("ID: want the two digits of the org's bucket, then %d letters or digits", idRandomLen)
+	}
+	if !validID(r.Key) {
+		fault("Key: want the ID of the key's first credential")
+	}
+	for _, field := range []struct {
+		name, value string
+		least, most int
+	}{
+		{"Org", r.Org, 1, maxNameLen},
+		{"Project", r.Project, 1, maxNameLen},
+		{"Name", r.Name, 0, maxNameLen},
+		{"Plan", r.Plan, 0, maxNameLen},
+		{"Reason", r.Reason, 0, maxReasonLen},
+	} {
+		if len(field.value) < field.least || !validText(field.value, field.most) {
+			fault("%s: want %d to %d bytes of UTF-8 without control characters", field.name, field.least, field.most)
+		}
+	}
+	if r.Kind != KindSecret && r.Kind != KindPublishable {
+		fault("Kind: want %q or %q", KindSecret, KindPublishable)
+	}
+	if r.State != StateActive && r.State != StateDisabled {
+		fault("State: want %q or %q to begin with", StateActive, StateDisabled)
+	}
+	if !validTokens(r.Scopes) || !validTokens(r.Products) {
+		fault("Scopes, Products: want up to %d different words of 1 to %d visible ASCII characters without quote or backslash", maxTokens, maxTokenLen)
+	}
+	if !validTime(r.NotBefore) || !validTime(r.ExpiresAt) {
+		fault("NotBefore, ExpiresAt: want a time from 1970 to 2255")
+	}
+	if !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(r.NotBefore) {
+		fault("ExpiresAt: want a time after NotBefore")
+	}
+	if r.Digest.IsZero() || len(r.PepperVersion) > maxPepperVersion {
+		fault("Digest, PepperVersion: want what Hasher.Digest returns")
+	}
+	return errors.Join(faults...)
+}
+
+// clone returns a copy that shares nothing with r.
+func (r Record) clone() Record {
+	r.Scopes, r.Products = slices.Clone(r.Scopes), slices.Clone(r.Products)
+	return r
+}
+
+func validText(s string, most int) bool {
+	if len(s) > most || !utf8.ValidString(s) {
+		return false
+	}
+	for _, c := range s {
+		if unicode.IsControl(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// validTokens allows what RFC 6749, section 3.3, allows in a scope.
+func validTokens(tokens []string) bool {
+	if len(tokens) > maxTokens {
+		return false
+	}
+	for i, token := range tokens {
+		if token == "" || len(token) > maxTokenLen || slices.Contains(tokens[:i], token) {
+			return false
+		}
+		for j := range len(token) {
+			if c := token[j]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func validTime(t time.Time) bool {
+	return t.IsZero() || !t.Before(minTime) && !t.After(maxTime)
 }
 
 // Identity says who was authenticated, by whatever method. It is immutable and shared by all requests

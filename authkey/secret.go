@@ -1,8 +1,11 @@
 package authkey
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -101,4 +104,98 @@ func (Digest) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`
 
 func writeRedacted(f fmt.State) {
 	_, _ = f.Write([]byte(redacted)) // fmt.State has nobody to tell
+}
+
+const (
+	minPepperLen     = 32
+	maxPepperVersion = 32
+)
+
+// Pepper is a secret that digests are made with and that is kept apart from the store: who can write the
+// store cannot plant a working key without it. Version names it in the records; Secret is 32 bytes or
+// more, at random. The zero Pepper stands for none: plain SHA-256.
+type Pepper struct {
+	Version string
+	Secret  []byte
+}
+
+// Format writes the version only, for every verb.
+func (p Pepper) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "pepper %q %s", p.Version, redacted)
+}
+
+// MarshalJSON writes the version only.
+func (p Pepper) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct{ Version, Secret string }{p.Version, redacted})
+}
+
+// Hasher makes digests: HMAC-SHA-256 (RFC 2104) with a pepper, or SHA-256 without. A fast function is
+// right here, since a key has too many random bits to be guessed at any speed. Make it with NewHasher; a
+// nil Hasher is the one without pepper. Immutable, safe for concurrent use.
+type Hasher struct {
+	peppers []hidden // the first is current; empty: only the zero Pepper
+}
+
+// hidden keeps a pepper behind a pointer, out of reach of fmt.
+type hidden struct{ *Pepper }
+
+// NewHasher returns a hasher whose first pepper makes new digests, while all of them verify old ones.
+// With none it is plain SHA-256. Once there is a pepper, records without one are no longer accepted,
+// unless the zero Pepper is listed too: use that to move to a pepper, and drop it afterwards.
+func NewHasher(peppers ...Pepper) (*Hasher, error) {
+	var faults []error
+	seen := map[string]bool{}
+	h := &Hasher{}
+	for i, p := range peppers {
+		switch {
+		case seen[p.Version]:
+			faults = append(faults, fmt.Errorf("%w: pepper %d: version %.40q is there twice", ErrInvalid, i, p.Version))
+		case p.Version == "" && len(p.Secret) > 0:
+			faults = append(faults, fmt.Errorf("%w: pepper %d: a pepper with a secret needs a version", ErrInvalid, i))
+		case len(p.Version) > maxPepperVersion:
+			faults = append(faults, fmt.Errorf("%w: pepper %d: the version is longer than %d bytes", ErrInvalid, i, maxPepperVersion))
+		case p.Version != "" && len(p.Secret) < minPepperLen:
+			faults = append(faults, fmt.Errorf("%w: pepper %q: the secret has %d bytes, want %d or more", ErrInvalid, p.Version, len(p.Secret), minPepperLen))
+		}
+		seen[p.Version] = true
+		h.peppers = append(h.peppers, hidden{&Pepper{Version: p.Version, Secret: append([]byte(nil), p.Secret...)}})
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return h, nil
+}
+
+// Digest returns the digest of a key under the current pepper, and that pepper's version.
+func (h *Hasher) Digest(presented Presented) (digest Digest, version string) {
+	current := h.all()[0]
+	return current.digest(presented), current.Version
+}
+
+// digestWith returns the digest under the pepper of a version; false when the hasher has no such pepper.
+func (h *Hasher) digestWith(version string, presented Presented) (Digest, bool) {
+	for _, p := range h.all() {
+		if p.Version == version {
+			return p.digest(presented), true
+		}
+	}
+	return Digest{}, false
+}
+
+var noPepper = []hidden{{&Pepper{}}}
+
+func (h *Hasher) all() []hidden {
+	if h == nil || len(h.peppers) == 0 {
+		return noPepper
+	}
+	return h.peppers
+}
+
+func (p hidden) digest(presented Presented) Digest {
+	if p.Version == "" {
+		return Digest{sum: sha256.Sum256([]byte(presented.Reveal()))}
+	}
+	mac := hmac.New(sha256.New, p.Secret)
+	mac.Write([]byte(presented.Reveal()))
+	return Digest{sum: [sha256.Size]byte(mac.Sum(nil))}
 }

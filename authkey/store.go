@@ -1,6 +1,16 @@
 package authkey
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
 
 // MaxPage is the largest page that Store.List gives.
 const MaxPage = 200
@@ -54,4 +64,151 @@ type Store interface {
 	//   - A record that is there from the first page to the last is listed once.
 	//   - Epoch is zero in what is listed.
 	List(ctx context.Context, org, project, cursor string, limit int) (records []Record, next string, err error)
+}
+
+// MemoryStore is a Store in memory: for tests, for demonstrations, and for the few keys of a service that
+// reads them from its configuration. Records are lost with the process and unknown to others; they carry
+// no epoch. The zero MemoryStore is empty and ready to use. Safe for concurrent use; do not copy it.
+type MemoryStore struct {
+	mu      sync.RWMutex
+	records map[string]Record
+	foreign map[Digest]string // digest to id
+}
+
+// NewMemoryStore returns an empty store.
+func NewMemoryStore() *MemoryStore { return &MemoryStore{} }
+
+// Find implements Store. Cost: one map look-up and a copy.
+func (m *MemoryStore) Find(ctx context.Context, id string) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, unavailable(err)
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	record, ok := m.records[id]
+	if !ok {
+		return Record{}, ErrUnknown
+	}
+	return record.clone(), nil
+}
+
+// FindDigest implements Store. Cost: two map look-ups and a copy.
+func (m *MemoryStore) FindDigest(ctx context.Context, digest Digest) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, unavailable(err)
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	record, ok := m.records[m.foreign[digest]]
+	if !ok {
+		return Record{}, ErrUnknown
+	}
+	return record.clone(), nil
+}
+
+// Create implements Store.
+func (m *MemoryStore) Create(ctx context.Context, record Record) (Record, error) {
+	if err := record.Validate(); err != nil {
+		return Record{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Record{}, unavailable(err)
+	}
+	record = record.clone()
+	record.CreatedAt, record.RevokedAt = now(), time.Time{}
+	record.Revision, record.Epoch = 1, 0
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, taken := m.records[record.ID]
+	_, known := m.foreign[record.Digest]
+	if taken || record.Foreign && known {
+		return Record{}, ErrExists
+	}
+	if m.records == nil {
+		m.records, m.foreign = map[string]Record{}, map[Digest]string{}
+	}
+	m.records[record.ID] = record
+	if record.Foreign {
+		m.foreign[record.Digest] = record.ID
+	}
+	return record.clone(), nil
+}
+
+// SetState implements Store.
+func (m *MemoryStore) SetState(ctx context.Context, org, id string, state State, reason string) (Record, error) {
+	if err := state.Validate(reason); err != nil {
+		return Record{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Record{}, unavailable(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	record, ok := m.records[id]
+	switch {
+	case !ok || record.Org != org:
+		return Record{}, ErrUnknown
+	case record.State == state:
+		return record.clone(), nil
+	case record.State == StateRevoked:
+		return Record{}, ErrRevoked
+	}
+	record.State, record.Reason = state, reason
+	record.Revision++
+	if state == StateRevoked {
+		record.RevokedAt = now()
+	}
+	m.records[id] = record
+	return record.clone(), nil
+}
+
+// List implements Store. Cost: it sorts all records of the org, for each page.
+func (m *MemoryStore) List(ctx context.Context, org, project, cursor string, limit int) ([]Record, string, error) {
+	after, err := decodeCursor(cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, "", unavailable(err)
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var page []Record
+	for _, record := range m.records {
+		if record.Org == org && (project == "" || record.Project == project) && place(record) > after {
+			page = append(page, record.clone())
+		}
+	}
+	slices.SortFunc(page, func(a, b Record) int { return cmp.Compare(place(a), place(b)) })
+	if len(page) <= limit {
+		return page, "", nil
+	}
+	page = page[:limit]
+	return page, base64.RawURLEncoding.EncodeToString([]byte(place(page[limit-1]))), nil
+}
+
+// place orders records by project and id. No project holds a NUL, since control characters are refused.
+func place(r Record) string { return r.Project + "\x00" + r.ID }
+
+func decodeCursor(cursor string, limit int) (after string, err error) {
+	if limit < 1 || limit > MaxPage {
+		return "", fmt.Errorf("%w: limit %d: want 1 to %d", ErrInvalid, limit, MaxPage)
+	}
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || cursor != "" && !strings.Contains(string(text), "\x00") {
+		return "", fmt.Errorf("%w: cursor: want what List returned", ErrInvalid)
+	}
+	return string(text), nil
+}
+
+// now is the store's clock, without what other stores could not keep.
+func now() time.Time { return stored(time.Now()) }
+
+// unavailable wraps what kept a store from answering; the context's errors stay visible.
+func unavailable(cause error) error {
+	if errors.Is(cause, ErrUnavailable) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 }
