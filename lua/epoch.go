@@ -25,6 +25,10 @@ func (c *Conn) Epoch(ctx context.Context, org string) (Epoch, error) {
 	if err != nil {
 		return Epoch{}, err
 	}
+	return epochOf(reply)
+}
+
+func epochOf(reply any) (Epoch, error) {
 	n, err := integers(reply)
 	if err != nil {
 		return Epoch{}, err

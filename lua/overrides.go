@@ -11,7 +11,13 @@ import (
 //go:embed overrides.lua
 var overridesSource string
 
-var overridesScript = newScript(overridesSource)
+//go:embed override_list.lua
+var overrideListSource string
+
+var (
+	overridesScript    = newScript(overridesSource)
+	overrideListScript = newScript(overrideListSource)
+)
 
 // What can stand in the way of a change to an override.
 var (
@@ -53,11 +59,35 @@ type OverrideChange struct {
 }
 
 // Overrides returns what is stored for an org, by id: JSON as SetOverride wrote it, with `revision` and
-// `created` added. Read the Epoch first. One command, on the primary.
-func (c *Conn) Overrides(ctx context.Context, org string) (map[string]string, error) {
-	return bounded(ctx, func() (map[string]string, error) {
-		return c.rdb.HGetAll(ctx, OverridesKey(org)).Result()
-	})
+// `created` added; and the epoch that it is current for. One command, on the primary. It writes only for
+// an org that has no epoch.
+func (c *Conn) Overrides(ctx context.Context, org string) (Epoch, map[string]string, error) {
+	reply, err := c.run(ctx, overrideListScript, []string{EpochKey(org), OverridesKey(org)}, nil)
+	if err != nil {
+		return Epoch{}, nil, err
+	}
+	parts, ok := reply.([]any)
+	if !ok || len(parts) != 4 {
+		return Epoch{}, nil, fmt.Errorf("%w: override_list answered %T", ErrReply, reply)
+	}
+	epoch, err := epochOf(parts[:3])
+	if err != nil {
+		return Epoch{}, nil, err
+	}
+	pairs, ok := parts[3].([]any)
+	if !ok || len(pairs)%2 != 0 {
+		return Epoch{}, nil, fmt.Errorf("%w: override_list answered overrides as %T", ErrReply, parts[3])
+	}
+	all := make(map[string]string, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		id, isID := pairs[i].(string)
+		text, isText := pairs[i+1].(string)
+		if !isID || !isText {
+			return Epoch{}, nil, fmt.Errorf("%w: override_list answered %T and %T", ErrReply, pairs[i], pairs[i+1])
+		}
+		all[id] = text
+	}
+	return epoch, all, nil
 }
 
 // SetOverride writes one override: a JSON object with the members `project` and `until`, both strings.

@@ -101,9 +101,6 @@ func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		value T
 		err   error
 	}
-	if ctx.Done() == nil {
-		return f()
-	}
 	done := make(chan result, 1)
 	go func() {
 		value, err := f()

@@ -1,0 +1,104 @@
+package ratelimit
+
+import (
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// SourcePolicy is the Source of a limit that no override changed.
+const SourcePolicy = "policy"
+
+// Never is a RetryAfter that no waiting ends: the cost is above the limit.
+const Never time.Duration = -1
+
+// Decision is what a Limiter found. The zero Decision is refused, by no policy.
+type Decision struct {
+	// Allowed tells whether the request may pass. All enforced policies were then charged; if it is
+	// false, none was.
+	Allowed bool
+	// At is the Redis time of the decision.
+	At time.Time
+	// Results has one element for each charge of the request, in its order.
+	Results []Result
+}
+
+// Result is what one policy found. Its numbers are those after the decision.
+type Result struct {
+	// Policy, Partition and Monitor are those of the policy that was asked.
+	Policy    string
+	Partition Partition
+	Monitor   bool
+	// Limit and Window are the effective ones, after overrides.
+	Limit  int64
+	Window time.Duration
+	// Source tells where Limit and Window come from: SourcePolicy, or "override:" and the override's id.
+	Source string
+	// Cost is what the request asked for.
+	Cost int64
+	// Exceeded tells that Cost did not fit. Unless Monitor is set, the request was then refused.
+	Exceeded bool
+	// Used is what counts against the limit now. After a limit was lowered it may exceed Limit.
+	Used int64
+	// Remaining is what could be taken now, never below zero. If a limit is 10 a second and 6 are used,
+	// it is 4.
+	Remaining int64
+	// NextAfter is how long until Remaining is larger than now; zero if nothing is used.
+	NextAfter time.Duration
+	// ResetAfter is how long until nothing is used, if nothing more is taken.
+	ResetAfter time.Duration
+	// RetryAfter is how long until Cost would fit; zero unless Exceeded, and Never where no waiting
+	// helps.
+	RetryAfter time.Duration
+}
+
+// RetryAfter returns how long until every policy that refused the request would let it pass: zero if
+// it is allowed, Never if one of them never will.
+func (d *Decision) RetryAfter() time.Duration {
+	var longest time.Duration
+	if d.Allowed {
+		return 0
+	}
+	for i := range d.Results {
+		r := &d.Results[i]
+		switch {
+		case !r.Exceeded || r.Monitor:
+		case r.RetryAfter == Never:
+			return Never
+		default:
+			longest = max(longest, r.RetryAfter)
+		}
+	}
+	return longest
+}
+
+// resultOf explains the state that the script left of a charge.
+func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
+	w := windowOf(c.Policy.Algorithm, s)
+	used := w.used(now)
+	r := Result{
+		Policy: c.Policy.name(), Partition: c.Policy.partition(), Monitor: c.Policy.Monitor,
+		Limit: e.limit, Window: e.window, Source: e.source,
+		Cost: c.Cost, Exceeded: !s.Fits,
+		Used: used, Remaining: max(e.limit-used, 0),
+		ResetAfter: micros(w.after(now, 0)),
+	}
+	if used > 0 {
+		r.NextAfter = micros(w.after(now, min(used, e.limit)-1))
+	}
+	if r.Exceeded {
+		r.RetryAfter = micros(w.after(now, e.limit-c.Cost))
+		if e.limit == 0 {
+			r.RetryAfter = Never
+		}
+	}
+	return r
+}
+
+// micros converts microseconds of the script, where never is Never already.
+func micros(us int64) time.Duration {
+	if us == never {
+		return Never
+	}
+	return time.Duration(us) * time.Microsecond
+}

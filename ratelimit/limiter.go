@@ -1,0 +1,282 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// Request asks whether one caller may do one thing now. It is plain data.
+type Request struct {
+	// Org, Project and Key are the identity. All empty: nobody is authenticated, no override applies,
+	// and every charge needs a Value.
+	Org, Project, Key string
+	// Epoch is the stamp that the identity was read under. Zero is not compared.
+	Epoch int64
+	// Endpoint is the method and the route template. Counts are kept for each endpoint.
+	Endpoint string
+	// Charges are decided together, all or nothing: 1 to 64, with different policy names.
+	Charges []Charge
+	// Peek decides and takes nothing.
+	Peek bool
+}
+
+// Charge asks a policy for units.
+type Charge struct {
+	Policy Policy
+	// Cost is the units to take, 0 to 999,999,999,999,999. Zero takes nothing, and only a limit of zero
+	// refuses it.
+	Cost int64
+	// Value is which of the policy's partitions is charged, where Org, Project and Key do not tell.
+	Value string
+}
+
+// Limiter decides requests against Redis. Safe for concurrent use; it has nothing to close.
+type Limiter struct {
+	conn    *lua.Conn
+	timeout time.Duration
+	sets    *lru.Cache[string, *overrideSet]
+	loads   singleflight.Group
+	clock   clock
+
+	hits, misses, stale atomic.Uint64
+}
+
+// attempts bounds how often a check is asked again after a change. The second attempt fails only if
+// somebody changes the org's keys or limits within the same millisecond.
+const attempts = 4
+
+// unseen stands for the org's stamp while no answer has told it. A missing stamp is told as 0.
+const unseen int64 = -1
+
+// New returns a Limiter on a Redis client: standalone, Sentinel, Cluster or Ring. It does not dial and
+// starts nothing. The error joins all that is wrong with the arguments.
+func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
+	conn, c, err := configure(rdb, config{timeout: 50 * time.Millisecond, orgs: 10_000}, opts)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := lru.New[string, *overrideSet](c.orgs)
+	if err != nil {
+		return nil, fmt.Errorf("%w option: %w", ErrInvalid, err)
+	}
+	return &Limiter{conn: conn, timeout: c.timeout, sets: sets, clock: clock{began: time.Now()}}, nil
+}
+
+// Admit decides a request. Either all its enforced charges are taken or none.
+//
+// It makes one Redis call, and one or two more when the org's overrides are not in memory or were
+// changed. It returns within the timeout and as soon as ctx ends.
+//
+// Errors: ErrInvalid and ErrStale took nothing. ErrUnavailable means that nobody knows: the charges may
+// have been taken, once; it wraps the context's error where that was the cause.
+func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
+	if err := r.validate(); err != nil {
+		return Decision{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	now, known := l.clock.now()
+	seen := unseen
+	for range attempts {
+		set, err := l.overrides(ctx, r.Org, seen)
+		if err != nil {
+			return Decision{}, unavailable(err)
+		}
+		if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
+			now, known = l.clock.now()
+		}
+		check, limits := l.check(&r, set, now)
+		answers, err := l.conn.Admit(ctx, []lua.Check{check})
+		if err != nil {
+			return Decision{}, unavailable(err)
+		}
+		a := &answers[0]
+		l.clock.set(a.Now)
+		switch a.Status {
+		case lua.Allowed, lua.Refused:
+			return r.decision(a, limits), nil
+		case lua.Invalid:
+			return Decision{}, fmt.Errorf("%w request: Redis refused a number of it", ErrInvalid)
+		}
+		l.stale.Add(1)
+		if r.Epoch != 0 && a.Keys != r.Epoch {
+			return Decision{}, ErrStale
+		}
+		now, known, seen = a.Now, true, a.Limits
+	}
+	return Decision{}, fmt.Errorf("%w: the limits of the org changed %d times meanwhile", ErrUnavailable, attempts)
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+
+func (r *Request) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w request: "+format, append([]any{ErrInvalid}, args...)...))
+	}
+	if r.Org == "" && (r.Project != "" || r.Key != "" || r.Epoch != 0) {
+		fault("Org is empty, but Project, Key or Epoch is not")
+	}
+	if len(r.Org) > maxTenant || len(r.Project) > maxTenant || len(r.Key) > maxTenant {
+		fault("Org, Project and Key must be at most %d bytes", maxTenant)
+	}
+	if len(r.Charges) == 0 || len(r.Charges) > lua.MaxPolicies {
+		fault("%d Charges, must be 1 to %d", len(r.Charges), lua.MaxPolicies)
+	}
+	for i := range r.Charges {
+		c := &r.Charges[i]
+		if err := c.Policy.Validate(); err != nil {
+			faults = append(faults, err)
+		}
+		if c.Cost < 0 || c.Cost > MaxLimit {
+			fault("Cost %d of policy %q must be 0 to %d", c.Cost, c.Policy.Name, int64(MaxLimit))
+		}
+		if r.value(c) == "" {
+			fault("policy %q is partitioned by %s, and there is no value for it", c.Policy.Name, c.Policy.partition())
+		}
+		for j := range i {
+			if r.Charges[j].Policy.name() == c.Policy.name() {
+				fault("two policies are named %q", c.Policy.name())
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// value returns which partition of its kind a charge goes to.
+func (r *Request) value(c *Charge) string {
+	if r.Org != "" {
+		switch c.Policy.partition() {
+		case ByProject:
+			return r.Project
+		case ByKey:
+			return r.Key
+		case ByOrg:
+			return r.Org
+		}
+	}
+	return c.Value
+}
+
+// check puts a request into the script's terms, and tells the limits that it was given.
+func (l *Limiter) check(r *Request, set *overrideSet, now int64) (lua.Check, []effective) {
+	check := lua.Check{Keys: r.Epoch, Until: lua.MaxTime, Peek: r.Peek, Charges: make([]lua.Charge, len(r.Charges))}
+	if r.Org != "" {
+		check.EpochKey, check.Limits = lua.EpochKey(r.Org), set.stamp
+	}
+	limits := make([]effective, len(r.Charges))
+	for i := range r.Charges {
+		c := &r.Charges[i]
+		e := set.resolve(r, &c.Policy, now)
+		limits[i] = e
+		check.From, check.Until = max(check.From, e.from), min(check.Until, e.until)
+		check.Charges[i] = lua.Charge{
+			Key: r.key(c), Algorithm: c.Policy.Algorithm.script(),
+			Limit: e.limit, Window: e.window.Microseconds(), Cost: c.Cost, Enforced: !c.Policy.Monitor,
+		}
+	}
+	return check, limits
+}
+
+func (r *Request) key(c *Charge) string {
+	kind, value := string(c.Policy.partition()), r.value(c)
+	if r.Org == "" {
+		return lua.AnonymousLimitKey(kind, value, r.Endpoint, c.Policy.name())
+	}
+	return lua.LimitKey(r.Org, kind, value, r.Endpoint, c.Policy.name())
+}
+
+func (r *Request) decision(a *lua.Answer, limits []effective) Decision {
+	d := Decision{
+		Allowed: a.Status == lua.Allowed,
+		At:      time.UnixMicro(a.Now).UTC(),
+		Results: make([]Result, len(r.Charges)),
+	}
+	for i := range r.Charges {
+		d.Results[i] = resultOf(&r.Charges[i], limits[i], &a.States[i], a.Now)
+	}
+	return d
+}
+
+// overrides returns those of an org: from memory, unless a stamp was seen that is not theirs.
+func (l *Limiter) overrides(ctx context.Context, org string, seen int64) (*overrideSet, error) {
+	if org == "" {
+		return nil, nil
+	}
+	if set, ok := l.sets.Get(org); ok && (seen == unseen || set.stamp == seen) {
+		l.hits.Add(1)
+		return set, nil
+	}
+	l.misses.Add(1)
+	// The stamp is part of the name, so that nobody joins a read that began before the change.
+	flight := l.loads.DoChan(org+"\x00"+strconv.FormatInt(seen, 10), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
+		defer cancel()
+		return l.load(ctx, org)
+	})
+	select {
+	case result := <-flight:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(*overrideSet), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *Limiter) load(ctx context.Context, org string) (*overrideSet, error) {
+	epoch, stored, err := l.conn.Overrides(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	l.clock.set(epoch.Now)
+	set := &overrideSet{stamp: epoch.Limits, overrides: make(map[selector]*Override, len(stored))}
+	for id, text := range stored {
+		o, err := decodeOverride(org, id, text)
+		if err != nil {
+			return nil, err
+		}
+		set.overrides[o.selector()] = &o
+	}
+	if held, ok := l.sets.Peek(org); !ok || held.stamp <= set.stamp {
+		l.sets.Add(org, set)
+	}
+	return set, nil
+}
+
+// Stats counts what a Limiter did since it was made.
+type Stats struct {
+	Hits, Misses uint64 // requests whose org's overrides were in memory, or had to be read
+	Stale        uint64 // answers that a change had made old
+	Orgs         int    // orgs in memory
+}
+
+// Stats returns the counts. Cheap; safe for concurrent use.
+func (l *Limiter) Stats() Stats {
+	return Stats{Hits: l.hits.Load(), Misses: l.misses.Load(), Stale: l.stale.Load(), Orgs: l.sets.Len()}
+}
+
+// clock estimates Redis time from the last answer. Only the choice of overrides that end depends on it,
+// and the script verifies that choice; a wrong estimate costs one more call, never a wrong decision.
+type clock struct {
+	began  time.Time
+	offset atomic.Int64 // Redis time minus the time since began; 0 unknown
+}
+
+func (c *clock) set(now int64) { c.offset.Store(now - time.Since(c.began).Microseconds()) }
+
+func (c *clock) now() (int64, bool) {
+	offset := c.offset.Load()
+	return offset + time.Since(c.began).Microseconds(), offset != 0
+}

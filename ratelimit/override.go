@@ -1,0 +1,150 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// Override changes a policy for one project, or for every project of an org, on one endpoint or all,
+// for one policy or all. Of all overrides that fit a request only the most specific one counts:
+//
+//	project and endpoint > project > org and endpoint > org > the policy as coded
+//
+// and at each of these levels one that names the policy goes before one that does not. A policy that is
+// partitioned by org takes overrides of the org alone, since its projects share one count. What was used
+// in the running window stays used.
+type Override struct {
+	// ID names the override within its org. It is made from the selector, so equal selectors are one
+	// override. Set fills it in.
+	ID string
+	// Org is the tenant. Required.
+	Org string
+	// Project, Endpoint and Policy select. Empty means all of them.
+	Project, Endpoint, Policy string
+	// Limit replaces the policy's limit; nil keeps it. Zero refuses everything.
+	Limit *int64
+	// Window replaces the policy's window; zero keeps it. At least one of Limit and Window is set.
+	Window time.Duration
+	// ExpiresAt is when the override ends, by Redis time. Zero: never.
+	ExpiresAt time.Time
+	// Reason is for the people who find it later. Up to 500 bytes.
+	Reason string
+	// Revision changes with every change. CreatedAt and UpdatedAt are Redis times. Set fills them in.
+	Revision             int64
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Bounds of an override's texts, in bytes.
+const (
+	maxTenant   = 128
+	maxEndpoint = 512
+	maxReason   = 500
+)
+
+// Validate returns nil, or an ErrInvalid that names every field out of its bounds.
+func (o *Override) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w override: "+format, append([]any{ErrInvalid}, args...)...))
+	}
+	if o.Org == "" || len(o.Org) > maxTenant {
+		fault("Org must be 1 to %d bytes", maxTenant)
+	}
+	if len(o.Project) > maxTenant {
+		fault("Project must be at most %d bytes", maxTenant)
+	}
+	if o.Endpoint != "" && !validEndpoint(o.Endpoint) {
+		fault("Endpoint must be a method, a space and a route template, as in \"GET /items/{id}\", of at most %d bytes", maxEndpoint)
+	}
+	if o.Policy != "" && !validName(o.Policy) {
+		fault("Policy must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
+	}
+	if o.Limit == nil && o.Window == 0 {
+		fault("Limit or Window must be set")
+	}
+	if o.Limit != nil && (*o.Limit < 0 || *o.Limit > MaxLimit) {
+		fault("Limit %d must be 0 to %d", *o.Limit, int64(MaxLimit))
+	}
+	if o.Window != 0 {
+		if err := validWindow(o.Window); err != nil {
+			fault("%w", err)
+		}
+	}
+	if !o.ExpiresAt.IsZero() && (o.ExpiresAt.Year() < 2000 || o.ExpiresAt.Year() > 2200) {
+		fault("ExpiresAt %v must lie between the years 2000 and 2200", o.ExpiresAt)
+	}
+	if len(o.Reason) > maxReason {
+		fault("Reason must be at most %d bytes", maxReason)
+	}
+	return errors.Join(faults...)
+}
+
+func validEndpoint(s string) bool {
+	method, path, ok := strings.Cut(s, " ")
+	if !ok || len(s) > maxEndpoint || method == "" || !strings.Contains(path, "/") {
+		return false
+	}
+	return strings.Trim(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+// selector is what makes two overrides of an org the same.
+type selector struct{ project, endpoint, policy string }
+
+func (s selector) id() string {
+	sum := sha256.Sum256([]byte(lua.Escape(s.project) + ":" + lua.Escape(s.endpoint) + ":" + lua.Escape(s.policy)))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+func (o *Override) selector() selector { return selector{o.Project, o.Endpoint, o.Policy} }
+
+// record is an override as Redis holds it. Numbers are strings, since the script that passes them on
+// would round them to 14 digits.
+type record struct {
+	Project  string `json:"project"`
+	Endpoint string `json:"endpoint"`
+	Policy   string `json:"policy"`
+	Limit    *int64 `json:"limit,string,omitempty"`
+	Window   int64  `json:"window,string"` // microseconds
+	Until    int64  `json:"until,string"`  // Redis time, microseconds; 0 never
+	Reason   string `json:"reason"`
+	Revision int64  `json:"revision,string,omitempty"`
+	Created  int64  `json:"created,string,omitempty"`
+}
+
+func (o *Override) record() record {
+	r := record{
+		Project: o.Project, Endpoint: o.Endpoint, Policy: o.Policy,
+		Limit: o.Limit, Window: o.Window.Microseconds(), Reason: o.Reason,
+	}
+	if !o.ExpiresAt.IsZero() {
+		r.Until = o.ExpiresAt.UnixMicro()
+	}
+	return r
+}
+
+// decodeOverride reads what Redis holds. What is not an override as Set writes them is an error.
+func decodeOverride(org, id, text string) (Override, error) {
+	var r record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be read; delete it: %w", ErrUnavailable, id, org, err)
+	}
+	o := Override{
+		ID: id, Org: org, Project: r.Project, Endpoint: r.Endpoint, Policy: r.Policy,
+		Limit: r.Limit, Window: time.Duration(r.Window) * time.Microsecond, Reason: r.Reason,
+		Revision: r.Revision, UpdatedAt: time.UnixMicro(r.Revision).UTC(), CreatedAt: time.UnixMicro(r.Created).UTC(),
+	}
+	if r.Until != 0 {
+		o.ExpiresAt = time.UnixMicro(r.Until).UTC()
+	}
+	if err := o.Validate(); err != nil {
+		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be used; delete it: %w", ErrUnavailable, id, org, err)
+	}
+	return o, nil
+}

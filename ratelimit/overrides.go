@@ -1,0 +1,137 @@
+package ratelimit
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// Precondition says what a change of an override starts from: Always, IfAbsent, or the Revision that
+// the caller has seen. With it, concurrent edits lose nothing: who comes second gets ErrConflict.
+type Precondition int64
+
+// Preconditions that are not a revision.
+const (
+	Always   = Precondition(lua.AnyRevision)
+	IfAbsent = Precondition(lua.NoRevision)
+)
+
+// Overrides changes the limits of projects and orgs. A change is effective for every request that
+// begins after the call has returned, on every replica: it raises the org's epoch in the same script.
+// Safe for concurrent use; it has nothing to close.
+type Overrides struct {
+	conn    *lua.Conn
+	timeout time.Duration
+}
+
+// NewOverrides returns an Overrides on a Redis client. It does not dial. WithTimeout bounds each call,
+// 2 seconds by default: administration can wait longer than a request.
+func NewOverrides(rdb redis.UniversalClient, opts ...Option) (*Overrides, error) {
+	conn, c, err := configure(rdb, config{timeout: 2 * time.Second}, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Overrides{conn: conn, timeout: c.timeout}, nil
+}
+
+// Set writes an override, in place of the one with the same selector if there is one, and returns it
+// as stored; created tells that there was none. Errors: ErrInvalid (also for an ExpiresAt that has
+// passed, or more than 10,000 overrides in the org), ErrConflict, ErrUnavailable.
+func (s *Overrides) Set(ctx context.Context, o Override, pre Precondition) (stored Override, created bool, err error) {
+	if err := o.Validate(); err != nil {
+		return Override{}, false, err
+	}
+	o.ExpiresAt = o.ExpiresAt.Truncate(time.Microsecond)
+	record := o.record()
+	text, err := json.Marshal(record)
+	if err != nil {
+		return Override{}, false, fmt.Errorf("%w override: %w", ErrInvalid, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	o.ID = o.selector().id()
+	change, err := s.conn.SetOverride(ctx, o.Org, o.ID, lua.Expected(pre), string(text), record.Until)
+	if err != nil {
+		return Override{}, false, overrideError("set", err)
+	}
+	o.Revision = change.Revision
+	o.UpdatedAt, o.CreatedAt = time.UnixMicro(change.Revision).UTC(), time.UnixMicro(change.CreatedAt).UTC()
+	return o, change.Created, nil
+}
+
+// Get returns one override of an org, also when it has ended. Errors: ErrNotFound, ErrUnavailable.
+func (s *Overrides) Get(ctx context.Context, org, id string) (Override, error) {
+	all, err := s.List(ctx, org)
+	if err != nil {
+		return Override{}, err
+	}
+	for i := range all {
+		if all[i].ID == id {
+			return all[i], nil
+		}
+	}
+	return Override{}, fmt.Errorf("%w: %q of org %q", ErrNotFound, id, org)
+}
+
+// List returns all overrides of an org, also those that have ended, ordered by project, endpoint and
+// policy. There are at most 10,000. Error: ErrUnavailable.
+func (s *Overrides) List(ctx context.Context, org string) ([]Override, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	_, stored, err := s.conn.Overrides(ctx, org)
+	if err != nil {
+		return nil, overrideError("list", err)
+	}
+	all := make([]Override, 0, len(stored))
+	for id, text := range stored {
+		o, err := decodeOverride(org, id, text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, o)
+	}
+	slices.SortFunc(all, func(a, b Override) int {
+		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Policy, b.Policy))
+	})
+	return all, nil
+}
+
+// Delete removes one override. Errors: ErrNotFound, ErrConflict, ErrUnavailable.
+func (s *Overrides) Delete(ctx context.Context, org, id string, pre Precondition) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return overrideError("delete", s.conn.DeleteOverride(ctx, org, id, lua.Expected(pre)))
+}
+
+// Clear removes all overrides of a project, or with project "" those that hold for the whole org, and
+// returns how many there were. Error: ErrUnavailable.
+func (s *Overrides) Clear(ctx context.Context, org, project string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	n, err := s.conn.ClearOverrides(ctx, org, project)
+	return n, overrideError("clear", err)
+}
+
+func overrideError(op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, lua.ErrOverrideNotFound):
+		return ErrNotFound
+	case errors.Is(err, lua.ErrOverrideRevision):
+		return ErrConflict
+	case errors.Is(err, lua.ErrOverrideTooMany):
+		return fmt.Errorf("%w override: the org has %d already; delete some", ErrInvalid, lua.MaxOverrides)
+	case errors.Is(err, lua.ErrOverrideEnded):
+		return fmt.Errorf("%w override: ExpiresAt has passed", ErrInvalid)
+	}
+	return fmt.Errorf("%w: %s overrides: %w", ErrUnavailable, op, err)
+}

@@ -1,0 +1,172 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// Algorithm is how a policy counts.
+type Algorithm uint8
+
+// The algorithms.
+const (
+	// SlidingWindow weighs the count of the previous window by how much of it still lies within one
+	// window's length from now. It smooths the edge between two windows; it assumes that the previous
+	// window's units were spread evenly.
+	SlidingWindow Algorithm = iota
+	// FixedWindow begins a window at the first unit and forgets it as a whole at its end. It is easy to
+	// explain and tells a caller exactly when to come back; around the edge of two windows up to twice
+	// the limit can pass within one window's length.
+	FixedWindow
+)
+
+// String returns "sliding window" or "fixed window".
+func (a Algorithm) String() string {
+	switch a {
+	case SlidingWindow:
+		return "sliding window"
+	case FixedWindow:
+		return "fixed window"
+	}
+	return fmt.Sprintf("algorithm %d", uint8(a))
+}
+
+func (a Algorithm) script() lua.Algorithm {
+	if a == FixedWindow {
+		return lua.Fixed
+	}
+	return lua.Sliding
+}
+
+// Partition names what has a count of its own: each value of it at each endpoint. Besides the three
+// here, any other name is a partition of the caller's own, whose value comes with the Charge.
+type Partition string
+
+// The partitions that an identity has.
+const (
+	ByProject Partition = "project" // the default
+	ByKey     Partition = "key"
+	ByOrg     Partition = "org"
+)
+
+// Policy is a named limit: so many units in a window, for each value of a partition at each endpoint.
+// It is plain data; Per and its kin make one with the usual values. The zero Policy is invalid, for it
+// has no window.
+type Policy struct {
+	// Name tells policies of one request apart, and is what clients see. Up to 64 letters, digits and
+	// ". _ -". Default "requests".
+	Name string
+	// Algorithm is how units are counted. Default SlidingWindow.
+	Algorithm Algorithm
+	// Limit is how many units a window may take, 0 to 999,999,999,999,999. Zero refuses everything.
+	Limit int64
+	// Window is at least a millisecond, at most 400 days, in whole microseconds.
+	Window time.Duration
+	// Partition is what is counted separately. Default ByProject.
+	Partition Partition
+	// Monitor reports what the policy would have refused, and lets it pass. Only what fits is counted,
+	// so that it reports what it would do if it were enforced.
+	Monitor bool
+}
+
+// Bounds of a policy.
+const (
+	MaxLimit  = lua.MaxUnits
+	minWindow = time.Millisecond
+	maxWindow = lua.MaxWindow * time.Microsecond
+	maxName   = 64
+)
+
+// Per returns a policy of limit units in a window, named "requests", sliding, for each project.
+func Per(limit int64, window time.Duration) Policy {
+	return Policy{Name: "requests", Limit: limit, Window: window, Partition: ByProject}
+}
+
+// PerSecond returns Per(limit, time.Second).
+func PerSecond(limit int64) Policy { return Per(limit, time.Second) }
+
+// PerMinute returns Per(limit, time.Minute).
+func PerMinute(limit int64) Policy { return Per(limit, time.Minute) }
+
+// PerHour returns Per(limit, time.Hour).
+func PerHour(limit int64) Policy { return Per(limit, time.Hour) }
+
+// Named returns the policy under another name.
+func (p Policy) Named(name string) Policy { p.Name = name; return p }
+
+// By returns the policy for another partition.
+func (p Policy) By(partition Partition) Policy { p.Partition = partition; return p }
+
+// Fixed returns the policy with the algorithm FixedWindow.
+func (p Policy) Fixed() Policy { p.Algorithm = FixedWindow; return p }
+
+// Monitored returns the policy with Monitor set.
+func (p Policy) Monitored() Policy { p.Monitor = true; return p }
+
+// String describes the policy for logs: `"requests" 100 per 1m0s (sliding window, by project)`.
+func (p Policy) String() string {
+	return fmt.Sprintf("%q %d per %v (%v, by %s)", p.Name, p.Limit, p.Window, p.Algorithm, p.partition())
+}
+
+func (p *Policy) partition() Partition {
+	if p.Partition == "" {
+		return ByProject
+	}
+	return p.Partition
+}
+
+// name returns the policy's name, or the default.
+func (p *Policy) name() string {
+	if p.Name == "" {
+		return "requests"
+	}
+	return p.Name
+}
+
+// Validate returns nil, or an ErrInvalid that names every field out of its bounds.
+func (p Policy) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w policy %q: "+format, append([]any{ErrInvalid, p.Name}, args...)...))
+	}
+	if !validName(p.name()) {
+		fault("Name must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
+	}
+	if p.Algorithm > FixedWindow {
+		fault("Algorithm %d is not known", p.Algorithm)
+	}
+	if p.Limit < 0 || p.Limit > MaxLimit {
+		fault("Limit %d must be 0 to %d", p.Limit, int64(MaxLimit))
+	}
+	if err := validWindow(p.Window); err != nil {
+		fault("%w", err)
+	}
+	if !validName(string(p.partition())) {
+		fault("Partition %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Partition, maxName)
+	}
+	return errors.Join(faults...)
+}
+
+func validWindow(w time.Duration) error {
+	if w < minWindow || w > maxWindow || w%time.Microsecond != 0 {
+		return fmt.Errorf("Window %v must be %v to %v, in whole microseconds", w, minWindow, maxWindow) //nolint:staticcheck // begins with the field's name
+	}
+	return nil
+}
+
+// validName reports whether s can stand as a name in headers, metrics and keys without escaping.
+func validName(s string) bool {
+	if s == "" || len(s) > maxName {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,71 @@
+package ratelimit
+
+import (
+	"math/bits"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// never is the answer to "how long until" for what waiting cannot bring about.
+const never int64 = -1
+
+// window is the running window of a policy as the script left it, and answers what a client wants to
+// know of it. The script alone decides; this arithmetic only foretells its decisions, exactly. Times
+// are microseconds.
+type window struct {
+	algorithm         Algorithm
+	start, length     int64
+	current, previous int64
+}
+
+func windowOf(a Algorithm, s *lua.State) window {
+	return window{algorithm: a, start: s.Start, length: s.Window, current: s.Current, previous: s.Previous}
+}
+
+// used returns the units that count against the limit at now.
+func (w *window) used(now int64) int64 {
+	if w.previous == 0 {
+		return w.current
+	}
+	left := min(max(w.start+w.length-now, 0), w.length)
+	return w.current + mulDivUp(w.previous, left, w.length)
+}
+
+// after returns how long from now until at most units are used, if nothing more is taken.
+func (w *window) after(now, units int64) int64 {
+	if units < 0 {
+		return never
+	}
+	if w.used(now) <= units {
+		return 0
+	}
+	end := w.start + w.length
+	if w.algorithm == FixedWindow {
+		return end - now
+	}
+	if w.current <= units { // the previous window's share has to shrink
+		return w.start + shrunk(w.previous, units-w.current, w.length) - now
+	}
+	return end + shrunk(w.current, units, w.length) - now
+}
+
+// shrunk returns how far into the next window a window's count weighs at most units, for units < count.
+func shrunk(count, units, length int64) int64 {
+	return length - mulDiv(units, length, count)
+}
+
+// mulDiv returns a*b/c rounded down, for a <= c or b <= c.
+func mulDiv(a, b, c int64) int64 {
+	high, low := bits.Mul64(uint64(a), uint64(b))
+	quotient, _ := bits.Div64(high, low, uint64(c))
+	return int64(quotient)
+}
+
+func mulDivUp(a, b, c int64) int64 {
+	high, low := bits.Mul64(uint64(a), uint64(b))
+	quotient, rest := bits.Div64(high, low, uint64(c))
+	if rest > 0 {
+		quotient++
+	}
+	return int64(quotient)
+}
