@@ -55,12 +55,12 @@ type Store interface {
 	//     raised in the same step.
 	SetState(ctx context.Context, org, id string, state State, reason string) (Record, error)
 
-	// List returns records of an org, ordered by project and id, and a cursor for the rest, which is
-	// "" at the end.
+	// List returns records of an org, and a cursor for the rest, which is "" at the end.
 	//
+	//   - All records of a project come together, ordered by id; the order of projects is the store's.
 	//   - project "" means all projects of the org. limit is 1 to MaxPage.
 	//   - cursor is "" at first, then what the last call returned, with the same org and project.
-	//     Anything else is ErrInvalid.
+	//     What no call returns is ErrInvalid.
 	//   - A record that is there from the first page to the last is listed once.
 	//   - Epoch is zero in what is listed.
 	List(ctx context.Context, org, project, cursor string, limit int) (records []Record, next string, err error)
@@ -165,7 +165,7 @@ func (m *MemoryStore) SetState(ctx context.Context, org, id string, state State,
 
 // List implements Store. Cost: it sorts all records of the org, for each page.
 func (m *MemoryStore) List(ctx context.Context, org, project, cursor string, limit int) ([]Record, string, error) {
-	after, err := decodeCursor(cursor, limit)
+	after, err := decodeCursor(cursor, project, limit)
 	if err != nil {
 		return nil, "", err
 	}
@@ -191,13 +191,17 @@ func (m *MemoryStore) List(ctx context.Context, org, project, cursor string, lim
 // place orders records by project and id. No project holds a NUL, since control characters are refused.
 func place(r Record) string { return r.Project + "\x00" + r.ID }
 
-func decodeCursor(cursor string, limit int) (after string, err error) {
+func decodeCursor(cursor, project string, limit int) (after string, err error) {
 	if limit < 1 || limit > MaxPage {
 		return "", fmt.Errorf("%w: limit %d: want 1 to %d", ErrInvalid, limit, MaxPage)
 	}
+	if cursor == "" {
+		return "", nil
+	}
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil || cursor != "" && !strings.Contains(string(text), "\x00") {
-		return "", fmt.Errorf("%w: cursor: want what List returned", ErrInvalid)
+	in, id, _ := strings.Cut(string(text), "\x00")
+	if err != nil || !validID(id) || project != "" && in != project {
+		return "", fmt.Errorf("%w: cursor: want what List returned for this org and project", ErrInvalid)
 	}
 	return string(text), nil
 }
