@@ -144,6 +144,9 @@ func (r *Request) validate() error {
 		if r.value(c) == "" {
 			fault("policy %q is partitioned by %s, and there is no value for it", c.Policy.Name, c.Policy.partition())
 		}
+		if len(c.Value) > maxValue || len(r.Endpoint) > maxEndpoint {
+			fault("Value and Endpoint must be at most %d and %d bytes", maxValue, maxEndpoint)
+		}
 		for j := range i {
 			if r.Charges[j].Policy.name() == c.Policy.name() {
 				fault("two policies are named %q", c.Policy.name())

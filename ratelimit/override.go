@@ -46,6 +46,7 @@ const (
 	maxTenant   = 128
 	maxEndpoint = 512
 	maxReason   = 500
+	maxValue    = 256
 )
 
 // Validate returns nil, or an ErrInvalid that names every field out of its bounds.

@@ -1,0 +1,227 @@
+package middleware
+
+import (
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/tollgate-go/tollgate/authkey"
+)
+
+// maxCredential bounds what is looked at, whatever a server accepts in a header.
+const maxCredential = 8 << 10
+
+// Source is a place of a request where a credential is read from. The zero Source is invalid.
+type Source struct {
+	err error
+	// read returns the credential, "" if there is none, and ok false where there is one that must be
+	// refused: several, or not well formed.
+	read func(r *http.Request) (credential string, ok bool)
+	// remove takes the credential out of a request whose Header is already a copy.
+	remove func(r *http.Request)
+}
+
+// Header reads a credential from a header field of its own. A field that is there twice is refused; an
+// empty one counts as absent.
+func Header(name string) Source {
+	key := textproto.CanonicalMIMEHeaderKey(name)
+	if name == "" || strings.ContainsAny(key, " \t\r\n:") || key == "Authorization" || key == "Cookie" {
+		return Source{err: fmt.Errorf("middleware: Header(%q) is not a header field for keys; use Bearer, Basic or Cookie for theirs", name)}
+	}
+	return Source{
+		read: func(r *http.Request) (string, bool) {
+			values := r.Header[key]
+			switch len(values) {
+			case 0:
+				return "", true
+			case 1:
+				return values[0], true
+			}
+			return "", false
+		},
+		remove: func(r *http.Request) { delete(r.Header, key) },
+	}
+}
+
+// Bearer reads a credential from "Authorization: Bearer" (RFC 6750, section 2.1). The scheme's case does
+// not matter. Other schemes are not read; an empty credential, or two fields, are refused.
+func Bearer() Source {
+	return Source{
+		read: func(r *http.Request) (string, bool) {
+			value, there, ok := authorization(r, "Bearer")
+			return value, ok && (!there || value != "")
+		},
+		remove: removeScheme("Bearer"),
+	}
+}
+
+// Basic reads a credential from the user name of "Authorization: Basic" (RFC 7617), or from the password
+// where the user name is empty. What is there besides is ignored.
+func Basic() Source {
+	return Source{
+		read: func(r *http.Request) (string, bool) {
+			value, there, ok := authorization(r, "Basic")
+			if !there || !ok {
+				return "", ok
+			}
+			text, err := base64.StdEncoding.DecodeString(value)
+			user, password, colon := strings.Cut(string(text), ":")
+			if err != nil || !colon {
+				return "", false
+			}
+			if user == "" {
+				user = password
+			}
+			return user, user != ""
+		},
+		remove: removeScheme("Basic"),
+	}
+}
+
+// Cookie reads a credential from a cookie. A browser sends cookies by itself, also for a page of somebody
+// else: use it only together with a defence against forged requests, such as http.CrossOriginProtection.
+func Cookie(name string) Source {
+	if (&http.Cookie{Name: name, Value: "x"}).Valid() != nil {
+		return Source{err: fmt.Errorf("middleware: Cookie(%q) is not a cookie's name", name)}
+	}
+	return Source{
+		read: func(r *http.Request) (string, bool) {
+			cookies := r.CookiesNamed(name)
+			switch len(cookies) {
+			case 0:
+				return "", true
+			case 1:
+				return cookies[0].Value, true
+			}
+			return "", false
+		},
+		remove: func(r *http.Request) {
+			all := r.Cookies()
+			r.Header.Del("Cookie")
+			for _, c := range all {
+				if c.Name != name {
+					r.AddCookie(c)
+				}
+			}
+		},
+	}
+}
+
+// Query reads a credential from a parameter of the query. Addresses are logged, cached and sent on as
+// Referer, so keys in them leak: use it only for keys that are public anyway, or for callers that can do
+// no better. The parameter is removed from the URL that the handler sees; what stands before this
+// process, such as a proxy that keeps an access log, has seen it.
+func Query(name string) Source {
+	if name == "" {
+		return Source{err: fmt.Errorf("middleware: Query(%q) needs a name", name)}
+	}
+	return Source{
+		read: func(r *http.Request) (string, bool) {
+			if r.URL.RawQuery == "" {
+				return "", true
+			}
+			values := r.URL.Query()[name]
+			switch len(values) {
+			case 0:
+				return "", true
+			case 1:
+				return values[0], true
+			}
+			return "", false
+		},
+		remove: func(r *http.Request) { removeQuery(r, name) },
+	}
+}
+
+// authorization returns what follows a scheme in the Authorization field. ok is false where the field is
+// there twice.
+func authorization(r *http.Request, scheme string) (value string, there, ok bool) {
+	values := r.Header["Authorization"]
+	if len(values) != 1 {
+		return "", false, len(values) == 0
+	}
+	name, rest, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(name, scheme) {
+		return "", false, true
+	}
+	return strings.Trim(rest, " "), true, true
+}
+
+func removeScheme(scheme string) func(*http.Request) {
+	return func(r *http.Request) {
+		if _, there, _ := authorization(r, scheme); there {
+			delete(r.Header, "Authorization")
+		}
+	}
+}
+
+// removeQuery takes a parameter out of the URL and of the form, and leaves the others as they were
+// written.
+func removeQuery(r *http.Request, name string) {
+	kept := make([]string, 0, 8)
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		key, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(key); err == nil && plain == name {
+			continue
+		}
+		kept = append(kept, pair)
+	}
+	u := *r.URL
+	u.RawQuery = strings.Join(kept, "&")
+	r.URL = &u
+	if r.RequestURI != "" {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		r.RequestURI = path
+		if u.RawQuery != "" {
+			r.RequestURI += "?" + u.RawQuery
+		}
+	}
+	r.Form, r.PostForm, r.MultipartForm = nil, nil, nil
+}
+
+// readCredential returns the one credential of a request. The same one in two places is accepted.
+func readCredential(r *http.Request, c *config) (authkey.Presented, *Error) {
+	var found string
+	for i := range c.sources {
+		credential, ok := c.sources[i].read(r)
+		switch {
+		case !ok:
+			return authkey.Presented{}, errMalformed(c.realm)
+		case credential == "":
+		case len(credential) > maxCredential || !wellFormed(credential):
+			return authkey.Presented{}, errMalformed(c.realm)
+		case found == "":
+			found = credential
+		case subtle.ConstantTimeCompare([]byte(found), []byte(credential)) != 1:
+			return authkey.Presented{}, errAmbiguous(c.realm)
+		}
+	}
+	if found == "" {
+		return authkey.Presented{}, errMissing(c.realm)
+	}
+	return authkey.NewPresented(found), nil
+}
+
+// wellFormed reports whether a credential is visible ASCII without a comma, which joins two of them.
+func wellFormed(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ',' {
+			return false
+		}
+	}
+	return true
+}
+
+// withoutCredential returns a copy of a request that none of the sources finds anything in.
+func withoutCredential(r *http.Request, sources []Source) *http.Request {
+	clean := *r
+	clean.Header = r.Header.Clone()
+	for i := range sources {
+		sources[i].remove(&clean)
+	}
+	return &clean
+}

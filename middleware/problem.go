@@ -1,0 +1,194 @@
+package middleware
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// Error is a refusal. Everything exported in it may be shown to a stranger; why it really happened is
+// its cause, for logs and metrics only, reached through errors.Is and errors.As.
+type Error struct {
+	// Status is the HTTP status.
+	Status int
+	// Code names the reason and never changes: it is what a program branches on.
+	Code string
+	// Message says it to a person.
+	Message string
+	// RetryAfter is how long to wait; zero where waiting does not help.
+	RetryAfter time.Duration
+	// Violated names the policies that refused.
+	Violated []string
+
+	challenge string
+	cause     error
+	render    Renderer
+}
+
+// The codes of an Error.
+const (
+	CodeMissing      = "missing_credential"    // 401: no credential
+	CodeInvalid      = "invalid_credential"    // 401: malformed, unknown, revoked, expired or disabled
+	CodeMalformed    = "malformed_credential"  // 400: several fields, too long, or not a credential at all
+	CodeAmbiguous    = "ambiguous_credentials" // 400: two different ones
+	CodeScope        = "insufficient_scope"    // 403
+	CodeProduct      = "product_refused"       // 403
+	CodeMode         = "mode_refused"          // 403
+	CodeCost         = "invalid_cost"          // 400: the request's cost cannot be told
+	CodeLimited      = "limit_reached"         // 429
+	CodeUnavailable  = "unavailable"           // 503
+	typeQuota        = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+	unavailableRetry = time.Second
+)
+
+// Error returns the status, the code and the cause, for logs.
+func (e *Error) Error() string {
+	text := "middleware: " + strconv.Itoa(e.Status) + " " + e.Code
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Render writes the refusal to a response that has not begun, with the stage's renderer.
+func (e *Error) Render(w http.ResponseWriter, r *http.Request) {
+	if e.render != nil {
+		e.render(w, r, e)
+		return
+	}
+	WriteProblem(w, r, e)
+}
+
+// Renderer writes a refusal. SetHeaders sets the fields that belong to it.
+type Renderer func(w http.ResponseWriter, r *http.Request, e *Error)
+
+// SetHeaders sets the fields that a refusal needs whatever its body is: WWW-Authenticate, Retry-After,
+// Cache-Control and X-Request-Id. It returns the request id: the client's X-Request-Id if that is 1 to 64
+// letters, digits or ". _ -", else a new one.
+func (e *Error) SetHeaders(h http.Header, r *http.Request) (requestID string) {
+	if e.challenge != "" {
+		h.Set("WWW-Authenticate", e.challenge)
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(seconds(e.RetryAfter), 10))
+	}
+	h.Set("Cache-Control", "no-store")
+	id := r.Header.Get("X-Request-Id")
+	if !validRequestID(id) {
+		id = rand.Text()
+	}
+	h.Set("X-Request-Id", id)
+	return id
+}
+
+// problem is the body of RFC 9457. The draft of the RateLimit fields names violated-policies.
+type problem struct {
+	Type      string   `json:"type"`
+	Title     string   `json:"title"`
+	Status    int      `json:"status"`
+	Detail    string   `json:"detail"`
+	Code      string   `json:"code"`
+	RequestID string   `json:"request_id"`
+	Violated  []string `json:"violated-policies,omitempty"`
+}
+
+// WriteProblem is the default Renderer: application/problem+json as RFC 9457 has it, with the members
+// type, title, status, detail, code, request_id, and violated-policies where a limit refused.
+func WriteProblem(w http.ResponseWriter, r *http.Request, e *Error) {
+	p := problem{
+		Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status,
+		Detail: e.Message, Code: e.Code, Violated: e.Violated,
+	}
+	if e.Code == CodeLimited {
+		p.Type, p.Title = typeQuota, "Quota exceeded"
+	}
+	h := w.Header()
+	p.RequestID = e.SetHeaders(h, r)
+	body, err := json.Marshal(p)
+	if err != nil { // a problem holds nothing that JSON cannot
+		panic("middleware: problem: " + err.Error())
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(e.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // a client that went away is nobody's error
+	}
+}
+
+func validRequestID(id string) bool {
+	return id != "" && len(id) <= 64 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == ""
+}
+
+// seconds rounds up, so that nobody comes back too early.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+func challenge(realm, rest string) string { return `Bearer realm="` + realm + `"` + rest }
+
+func errMissing(realm string) *Error {
+	return &Error{
+		Status: http.StatusUnauthorized, Code: CodeMissing, Message: "This resource needs a credential.",
+		challenge: challenge(realm, ""),
+	}
+}
+
+func errMalformed(realm string) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Code: CodeMalformed, Message: "The credential is not well formed, or sent more than once.",
+		challenge: challenge(realm, `, error="invalid_request"`),
+	}
+}
+
+func errAmbiguous(realm string) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Code: CodeAmbiguous, Message: "The request carries two different credentials.",
+		challenge: challenge(realm, `, error="invalid_request"`),
+	}
+}
+
+// errAuthentication is the one answer to every credential that is not good; only an outage differs.
+func errAuthentication(realm string, cause error) *Error {
+	if errors.Is(cause, authkey.ErrUnavailable) {
+		return errUnavailable(cause)
+	}
+	return &Error{
+		Status: http.StatusUnauthorized, Code: CodeInvalid, Message: "The credential is not valid.",
+		challenge: challenge(realm, `, error="invalid_token"`), cause: cause,
+	}
+}
+
+func errUnavailable(cause error) *Error {
+	return &Error{
+		Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "The request cannot be checked at the moment.",
+		RetryAfter: unavailableRetry, cause: cause,
+	}
+}
+
+func errLimited(d *ratelimit.Decision) *Error {
+	e := &Error{Status: http.StatusTooManyRequests, Code: CodeLimited, Message: "A limit was reached."}
+	for i := range d.Results {
+		if r := &d.Results[i]; r.Exceeded && !r.Monitor {
+			e.Violated = append(e.Violated, r.Policy)
+		}
+	}
+	if wait := d.RetryAfter(); wait == ratelimit.Never {
+		e.Message = "The request asks for more than its limit allows at all."
+	} else {
+		e.RetryAfter = max(wait, 1) // a refusal never invites at once
+	}
+	return e
+}
+
+func errForbidden(code, message, challenge string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: code, Message: message, challenge: challenge}
+}

@@ -1,0 +1,245 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// Stage is a step of the way and all steps before it: an *Authenticated, a *Limited, a *LimitedBy or a
+// *Metered. The interface is sealed. Stages are immutable and safe for concurrent use.
+type Stage interface {
+	// Err returns what is wrong with the way the stage was built, nil if nothing. Adapters panic with it
+	// when the stage is mounted.
+	Err() error
+	// Admit runs the steps that have not run for this request. It may set fields of the response header.
+	// Then it returns the open admission, whose Request goes to the handler and whose Done must be called
+	// after it; or the refusal, which the adapter renders. endpoint is what Endpoint returned.
+	Admit(header http.Header, r *http.Request, endpoint string) (*Admission, *Error)
+	// Policies returns the policies of all limits of the stage, as coded.
+	Policies() []ratelimit.Policy
+
+	last() *step
+}
+
+// step is one node of a chain. A chain shares its beginning with others; the address of a step is what
+// tells that it ran.
+type step struct {
+	before *step
+	err    error
+	config *config
+	run    func(a *Admission) *Error // before the handler; may be nil
+	guard  func(a *Admission) *Error // as run, and once more when the identity was refreshed
+	limit  *limit
+	meter  *meter
+}
+
+func (s *step) last() *step { return s }
+
+func (s *step) Err() error {
+	if s == nil {
+		return errors.New("middleware: the stage is nil; make it with Authenticate or LimitBy")
+	}
+	if s.before != nil {
+		return errors.Join(s.before.Err(), s.err)
+	}
+	return s.err
+}
+
+func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Admission, *Error) {
+	a, nested := FromContext(r.Context())
+	if !nested {
+		a = &Admission{endpoint: endpoint, config: s.config}
+		a.request = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
+	} else {
+		a.request = r
+	}
+	a.header = header
+	if err := s.admit(a); err != nil {
+		a.refused = true
+		if err.render == nil {
+			err.render = s.config.render
+		}
+		return nil, err
+	}
+	a.open++
+	a.began = time.Now()
+	return a, nil
+}
+
+func (s *step) Policies() []ratelimit.Policy {
+	if s == nil {
+		return nil
+	}
+	policies := s.before.Policies()
+	if s.limit != nil {
+		policies = append(policies, s.limit.policies...)
+	}
+	return policies
+}
+
+// admit runs the chain from its beginning, leaving out what already ran.
+func (s *step) admit(a *Admission) *Error {
+	if s.before != nil {
+		if err := s.before.admit(a); err != nil {
+			return err
+		}
+	}
+	if a.hasRun(s) {
+		return nil
+	}
+	a.config = s.config
+	for _, run := range [...]func(*Admission) *Error{s.run, s.guard} {
+		if run == nil {
+			continue
+		}
+		if err := run(a); err != nil {
+			return err
+		}
+	}
+	a.ran = append(a.ran, s)
+	return nil
+}
+
+// then returns a chain that goes on with next.
+func (s *step) then(next step) *step {
+	next.before = s
+	if s == nil {
+		next.err = errors.Join(s.Err(), next.err)
+		next.config = newConfig()
+	} else if next.config == nil {
+		next.config = s.config
+	}
+	return &next
+}
+
+// Unmatched is the endpoint of all requests that no route matched.
+const Unmatched = "unmatched"
+
+// Endpoint returns the name of an endpoint: the method and the route template, as "GET /items/{id}". An
+// empty template is Unmatched. HEAD counts as GET, and a method that HTTP does not define is "OTHER", so
+// that clients cannot invent endpoints. The template is written as net/http does; a tail that matches
+// anything is "{...}". Adapters convert what their router uses.
+func Endpoint(method, template string) string {
+	if template == "" {
+		return Unmatched
+	}
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		method = http.MethodGet
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+	default:
+		method = "OTHER"
+	}
+	return method + " " + template
+}
+
+// EndpointOfPattern returns the name of the endpoint that a pattern of http.ServeMux stands for, such as
+// http.Request.Pattern. method is the request's, for patterns that name none.
+func EndpointOfPattern(method, pattern string) string {
+	if own, rest, ok := strings.Cut(pattern, " "); ok {
+		method, pattern = own, strings.TrimLeft(rest, " \t")
+	}
+	switch {
+	case strings.HasSuffix(pattern, "{$}"):
+		pattern = strings.TrimSuffix(pattern, "{$}")
+	case strings.HasSuffix(pattern, "/"):
+		pattern += "{...}"
+	case strings.HasSuffix(pattern, "...}"):
+		pattern = pattern[:strings.LastIndexByte(pattern, '{')] + "{...}"
+	}
+	return Endpoint(method, pattern)
+}
+
+// Option changes a default of Authenticate or LimitBy.
+type Option interface{ apply(*config) error }
+
+type optionFunc func(*config) error
+
+func (f optionFunc) apply(c *config) error { return f(c) }
+
+type config struct {
+	sources   []Source
+	realm     string
+	render    Renderer
+	observers []Observer
+}
+
+func newConfig() *config {
+	return &config{sources: []Source{Header("X-API-Key"), Bearer()}, realm: "api", render: WriteProblem}
+}
+
+// with returns a copy of the config with options applied, and all that is wrong with them.
+func (c config) with(opts []Option) (*config, error) {
+	var faults []error
+	for i, o := range opts {
+		if o == nil {
+			faults = append(faults, fmt.Errorf("middleware: option number %d is nil", i+1))
+			continue
+		}
+		faults = append(faults, o.apply(&c))
+	}
+	return &c, errors.Join(faults...)
+}
+
+// WithSources replaces where a credential is read from. The default is Header("X-API-Key") and Bearer().
+func WithSources(sources ...Source) Option {
+	return optionFunc(func(c *config) error {
+		var faults []error
+		for i, s := range sources {
+			if s.err != nil {
+				faults = append(faults, s.err)
+			} else if s.read == nil {
+				faults = append(faults, fmt.Errorf("middleware: WithSources: number %d is the zero Source", i+1))
+			}
+		}
+		if len(sources) == 0 {
+			faults = append(faults, errors.New("middleware: WithSources needs at least one source"))
+		}
+		c.sources = sources
+		return errors.Join(faults...)
+	})
+}
+
+// WithRealm sets the realm of the challenge that comes with a 401: 1 to 64 of letters, digits, spaces and
+// ". _ - /". Default "api".
+func WithRealm(realm string) Option {
+	return optionFunc(func(c *config) error {
+		const also = " ._-/"
+		if realm == "" || len(realm) > 64 || strings.ContainsFunc(realm, func(r rune) bool {
+			return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(also, r)
+		}) {
+			return fmt.Errorf("middleware: WithRealm(%q) must be 1 to 64 letters, digits or any of %q", realm, also)
+		}
+		c.realm = realm
+		return nil
+	})
+}
+
+// WithRenderer replaces how a refusal is written. The default is WriteProblem.
+func WithRenderer(render Renderer) Option {
+	return optionFunc(func(c *config) error {
+		if render == nil {
+			return errors.New("middleware: WithRenderer(nil)")
+		}
+		c.render = render
+		return nil
+	})
+}
+
+// WithObserver adds an observer. There is none by default.
+func WithObserver(o Observer) Option {
+	return optionFunc(func(c *config) error {
+		if o == nil {
+			return errors.New("middleware: WithObserver(nil)")
+		}
+		c.observers = append(c.observers[:len(c.observers):len(c.observers)], o)
+		return nil
+	})
+}
