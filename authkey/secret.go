@@ -4,10 +4,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 const redacted = "[redacted]"
@@ -65,22 +65,37 @@ func (Presented) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Presented) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
 // Digest is what a store holds instead of a key. It prints as "[redacted]" too, and nothing accepts it
-// where a key is expected. The zero value is no digest and equals none. Comparable, so that it can be
-// the key of a map; use Equal to decide about a caller. Safe for concurrent use.
-type Digest struct{ sum [sha256.Size]byte }
+// where a key is expected. The zero value is no digest and equals none. Not comparable with ==. Safe for
+// concurrent use.
+type Digest struct {
+	_   [0]func()
+	sum *string // 32 bytes, out of fmt's reach as in Presented
+}
 
-// NewDigest takes the 32 bytes that a store kept. For implementations of Store.
-func NewDigest(sum [sha256.Size]byte) Digest { return Digest{sum: sum} }
+// NewDigest takes the 32 bytes that a store kept; 32 zeros are no digest. For implementations of Store.
+func NewDigest(sum [sha256.Size]byte) Digest {
+	if sum == [sha256.Size]byte{} {
+		return Digest{}
+	}
+	text := string(sum[:])
+	return Digest{sum: &text}
+}
 
-// Sum returns the 32 bytes. For implementations of Store; show them to nobody.
-func (d Digest) Sum() [sha256.Size]byte { return d.sum }
+// Sum returns the 32 bytes, zeros for no digest. For implementations of Store; show them to nobody.
+func (d Digest) Sum() (sum [sha256.Size]byte) {
+	if d.sum != nil {
+		copy(sum[:], *d.sum)
+	}
+	return sum
+}
 
 // IsZero reports whether there is no digest.
-func (d Digest) IsZero() bool { return d == Digest{} }
+func (d Digest) IsZero() bool { return d.sum == nil }
 
 // Equal compares in constant time. The zero Digest equals nothing, itself included.
 func (d Digest) Equal(other Digest) bool {
-	same := subtle.ConstantTimeCompare(d.sum[:], other.sum[:])
+	mine, theirs := d.Sum(), other.Sum()
+	same := subtle.ConstantTimeCompare(mine[:], theirs[:])
 	return same == 1 && !d.IsZero()
 }
 
@@ -112,32 +127,31 @@ const (
 )
 
 // Pepper is a secret that digests are made with and that is kept apart from the store: who can write the
-// store cannot plant a working key without it. Version names it in the records; Secret is 32 bytes or
-// more, at random. The zero Pepper stands for none: plain SHA-256.
+// store cannot plant a working key without it. Make it with NewPepper; the zero Pepper stands for none,
+// which is plain SHA-256. It never prints its secret. Immutable, safe for concurrent use.
 type Pepper struct {
-	Version string
-	Secret  []byte
+	version string
+	secret  *string // out of fmt's reach as in Presented
+}
+
+// NewPepper returns a pepper of 32 random bytes or more. The version, of 1 to 32 bytes, names it in the
+// records. NewHasher checks both.
+func NewPepper(version string, secret []byte) Pepper {
+	text := string(secret)
+	return Pepper{version: version, secret: &text}
 }
 
 // Format writes the version only, for every verb.
 func (p Pepper) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "pepper %q %s", p.Version, redacted)
-}
-
-// MarshalJSON writes the version only.
-func (p Pepper) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct{ Version, Secret string }{p.Version, redacted})
+	_, _ = fmt.Fprintf(f, "pepper %q %s", p.version, redacted)
 }
 
 // Hasher makes digests: HMAC-SHA-256 (RFC 2104) with a pepper, or SHA-256 without. A fast function is
 // right here, since a key has too many random bits to be guessed at any speed. Make it with NewHasher; a
-// nil Hasher is the one without pepper. Immutable, safe for concurrent use.
+// nil or zero Hasher is the one without pepper. Immutable, safe for concurrent use.
 type Hasher struct {
-	peppers []hidden // the first is current; empty: only the zero Pepper
+	peppers []Pepper // the first is current; empty: only the zero Pepper
 }
-
-// hidden keeps a pepper behind a pointer, out of reach of fmt.
-type hidden struct{ *Pepper }
 
 // NewHasher returns a hasher whose first pepper makes new digests, while all of them verify old ones.
 // With none it is plain SHA-256. Once there is a pepper, records without one are no longer accepted,
@@ -145,57 +159,53 @@ type hidden struct{ *Pepper }
 func NewHasher(peppers ...Pepper) (*Hasher, error) {
 	var faults []error
 	seen := map[string]bool{}
-	h := &Hasher{}
 	for i, p := range peppers {
-		switch {
-		case seen[p.Version]:
-			faults = append(faults, fmt.Errorf("%w: pepper %d: version %.40q is there twice", ErrInvalid, i, p.Version))
-		case p.Version == "" && len(p.Secret) > 0:
-			faults = append(faults, fmt.Errorf("%w: pepper %d: a pepper with a secret needs a version", ErrInvalid, i))
-		case len(p.Version) > maxPepperVersion:
-			faults = append(faults, fmt.Errorf("%w: pepper %d: the version is longer than %d bytes", ErrInvalid, i, maxPepperVersion))
-		case p.Version != "" && len(p.Secret) < minPepperLen:
-			faults = append(faults, fmt.Errorf("%w: pepper %q: the secret has %d bytes, want %d or more", ErrInvalid, p.Version, len(p.Secret), minPepperLen))
+		switch secret := p.secret; {
+		case seen[p.version]:
+			faults = append(faults, fmt.Errorf("%w: pepper %d: version %.40q is there twice", ErrInvalid, i, p.version))
+		case secret != nil && (p.version == "" || len(p.version) > maxPepperVersion):
+			faults = append(faults, fmt.Errorf("%w: pepper %d: the version has %d bytes, want 1 to %d", ErrInvalid, i, len(p.version), maxPepperVersion))
+		case secret != nil && len(*secret) < minPepperLen:
+			faults = append(faults, fmt.Errorf("%w: pepper %q: the secret has %d bytes, want %d or more", ErrInvalid, p.version, len(*secret), minPepperLen))
 		}
-		seen[p.Version] = true
-		h.peppers = append(h.peppers, hidden{&Pepper{Version: p.Version, Secret: append([]byte(nil), p.Secret...)}})
+		seen[p.version] = true
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	return h, nil
+	return &Hasher{peppers: slices.Clone(peppers)}, nil
 }
 
 // Digest returns the digest of a key under the current pepper, and that pepper's version.
 func (h *Hasher) Digest(presented Presented) (digest Digest, version string) {
 	current := h.all()[0]
-	return current.digest(presented), current.Version
+	return current.digest(presented), current.version
 }
 
 // digestWith returns the digest under the pepper of a version; false when the hasher has no such pepper.
 func (h *Hasher) digestWith(version string, presented Presented) (Digest, bool) {
 	for _, p := range h.all() {
-		if p.Version == version {
+		if p.version == version {
 			return p.digest(presented), true
 		}
 	}
 	return Digest{}, false
 }
 
-var noPepper = []hidden{{&Pepper{}}}
+var noPepper = []Pepper{{}}
 
-func (h *Hasher) all() []hidden {
+func (h *Hasher) all() []Pepper {
 	if h == nil || len(h.peppers) == 0 {
 		return noPepper
 	}
 	return h.peppers
 }
 
-func (p hidden) digest(presented Presented) Digest {
-	if p.Version == "" {
-		return Digest{sum: sha256.Sum256([]byte(presented.Reveal()))}
+func (p Pepper) digest(presented Presented) Digest {
+	if p.secret == nil {
+		return NewDigest(sha256.Sum256([]byte(presented.Reveal())))
 	}
-	mac := hmac.New(sha256.New, p.Secret)
+	mac := hmac.New(sha256.New, []byte(*p.secret))
 	mac.Write([]byte(presented.Reveal()))
-	return Digest{sum: [sha256.Size]byte(mac.Sum(nil))}
+	return NewDigest([sha256.Size]byte(mac.Sum(nil)))
 }

@@ -72,7 +72,7 @@ type Store interface {
 type MemoryStore struct {
 	mu      sync.RWMutex
 	records map[string]Record
-	foreign map[Digest]string // digest to id
+	foreign map[sum]string // digest to id
 }
 
 // NewMemoryStore returns an empty store.
@@ -99,7 +99,7 @@ func (m *MemoryStore) FindDigest(ctx context.Context, digest Digest) (Record, er
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	record, ok := m.records[m.foreign[digest]]
+	record, ok := m.records[m.foreign[digest.Sum()]]
 	if !ok {
 		return Record{}, ErrUnknown
 	}
@@ -121,16 +121,16 @@ func (m *MemoryStore) Create(ctx context.Context, record Record) (Record, error)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, taken := m.records[record.ID]
-	_, known := m.foreign[record.Digest]
+	_, known := m.foreign[record.Digest.Sum()]
 	if taken || record.Foreign && known {
 		return Record{}, ErrExists
 	}
 	if m.records == nil {
-		m.records, m.foreign = map[string]Record{}, map[Digest]string{}
+		m.records, m.foreign = map[string]Record{}, map[sum]string{}
 	}
 	m.records[record.ID] = record
 	if record.Foreign {
-		m.foreign[record.Digest] = record.ID
+		m.foreign[record.Digest.Sum()] = record.ID
 	}
 	return record.clone(), nil
 }

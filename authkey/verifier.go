@@ -102,16 +102,16 @@ func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Ident
 	if held != nil {
 		stale = held.Epoch
 	}
-	now := v.now()
-	if e, ok := v.good.get(q.sum, now); ok && e.identity.Epoch > stale {
-		v.hits.Add(1)
-		return e.admit(now)
-	}
-	v.misses.Add(1)
 	called := v.steps.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	for {
+		now := v.now()
+		if e, ok := v.good.get(q.sum, now); ok && e.identity.Epoch > stale {
+			v.hits.Add(1)
+			return e.admit(now)
+		}
+		v.misses.Add(1)
 		found, err := v.ask(ctx, q)
 		if err != nil {
 			return nil, err
@@ -175,7 +175,8 @@ func (v *Verifier) read(presented Presented) (question, error) {
 	default:
 		return question{}, fmt.Errorf("%w: of another brand or env than %v", ErrMalformed, v.formats)
 	}
-	q.sum = sha256.Sum256([]byte(key))
+	var buffer [maxKeyLen]byte // on the stack, where a converted string would not be
+	q.sum = sha256.Sum256(buffer[:copy(buffer[:], key)])
 	return q, nil
 }
 
@@ -272,7 +273,7 @@ func (v *Verifier) findForeign(ctx context.Context, presented Presented) (Record
 		case errors.Is(err, ErrUnknown):
 		case err != nil:
 			return Record{}, err
-		case record.PepperVersion == pepper.Version && digest.Equal(record.Digest):
+		case record.PepperVersion == pepper.version && digest.Equal(record.Digest):
 			return record, nil
 		}
 	}
