@@ -163,7 +163,10 @@ func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
 			if len(n) < charges*stateLen {
 				return nil, fmt.Errorf("%w: admit answered too few states for check %d", ErrReply, i)
 			}
-			a.States = decodeStates(n[:charges*stateLen])
+			var ok bool
+			if a.States, ok = decodeStates(n[:charges*stateLen]); !ok {
+				return nil, fmt.Errorf("%w: admit answered a state out of its bounds for check %d", ErrReply, i)
+			}
 			n = n[charges*stateLen:]
 		case Stale, Invalid:
 		default:
@@ -176,11 +179,16 @@ func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
 	return answers, nil
 }
 
-func decodeStates(n []int64) []State {
+// decodeStates reads states, and reports whether all of them lie within the bounds that callers count on.
+func decodeStates(n []int64) (_ []State, ok bool) {
 	states := make([]State, len(n)/stateLen)
 	for i := range states {
 		v := n[i*stateLen:]
+		if v[0]&^1 != 0 || v[1] < 0 || v[1] > MaxTime || v[2] < 1 || v[2] > MaxWindow ||
+			min(v[3], v[4]) < 0 || max(v[3], v[4]) > 4*MaxUnits {
+			return nil, false
+		}
 		states[i] = State{Fits: v[0] == 1, Start: v[1], Window: v[2], Current: v[3], Previous: v[4]}
 	}
-	return states
+	return states, true
 }

@@ -5,7 +5,7 @@
 --          keys, limits   the stamps that the caller holds; '-' is not compared
 --          from, until    the Redis times between which the caller's limits are the effective ones
 --          mode           'charge', or 'peek' to decide and write nothing
---          n              number of policies, then for each:
+--          n              number of policies, 0 to 64, then for each:
 --            algorithm    'f' fixed window from the first hit, 's' sliding window (two counters)
 --            limit        units in a window; 0 refuses everything
 --            window       microseconds
@@ -68,7 +68,7 @@ function open.s(at, window, current, previous, effective)
     start = at - at % effective
   end
   local passed = math.floor((now - start) / effective)
-  if passed >= 2 or passed < -1 then return end
+  if passed >= 2 or start >= now + effective then return end
   if passed == 1 then start, current, previous = start + effective, 0, current end
   return { at = at, start = start, window = effective, current = current, previous = previous }
 end
@@ -142,8 +142,8 @@ end
 
 while arg < #ARGV do
   local held_keys, held_limits = next_arg(), next_arg()
-  local from, till, peek, n = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME), next_arg() == 'peek', integer(next_arg(), 0, 64)
-  if not n then return redis.error_reply('ERR admit: the number of policies must be 0 to 64') end
+  local from, till, peek, n = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME), next_arg() == 'peek', integer(next_arg(), 0, #ARGV)
+  if not n then return redis.error_reply('ERR admit: the number of policies is not one') end
   local keys, limits, stale = 0, 0, false
   if held_keys ~= '-' or held_limits ~= '-' then
     local stored = redis.pcall('HMGET', next_key(), 'keys', 'limits')
@@ -151,7 +151,7 @@ while arg < #ARGV do
     stale = held_keys ~= '-' and (keys == 0 or tonumber(held_keys) ~= keys)
       or held_limits ~= '-' and (limits == 0 or tonumber(held_limits) ~= limits)
   end
-  local policies, names, valid = {}, {}, from and till
+  local policies, names, valid = {}, {}, from and till and n <= 64
   for i = 1, n do
     names[i], policies[i] = next_key(), policy() or nil
     valid = valid and policies[i]

@@ -19,14 +19,16 @@ local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
 local op, id = ARGV[1], ARGV[2]
 
-local function raise()
-  local stored = tonumber(redis.call('HGET', KEYS[1], 'limits') or '') or 0
-  local stamp = string.format('%.0f', math.max(now, stored + 1))
-  redis.call('HSET', KEYS[1], 'limits', stamp)
-  return stamp
-end
+-- Damage must not stand in the way of its repair: what is no stamp counts as none, what is no override
+-- as one without members.
+local stamp = tonumber(redis.call('HGET', KEYS[1], 'limits') or '')
+stamp = stamp and stamp >= 1 and stamp < 9007199254740991 and math.floor(stamp) or 0
+stamp = string.format('%.0f', math.max(now, stamp + 1))
 
-local function fail(code) return { code, now, 0, 0 } end
+local function decode(text)
+  local ok, override = pcall(cjson.decode, text)
+  return ok and type(override) == 'table' and override or {}
+end
 
 -- matches tells whether an override is what the caller expects to change.
 local function matches(stored, expected)
@@ -39,7 +41,7 @@ end
 local function drop(which)
   local all, n = redis.call('HGETALL', KEYS[2]), 0
   for i = 1, #all, 2 do
-    if which(cjson.decode(all[i + 1])) then
+    if which(decode(all[i + 1])) then
       redis.call('HDEL', KEYS[2], all[i])
       n = n + 1
     end
@@ -47,29 +49,37 @@ local function drop(which)
   return n
 end
 
+local function ended(override)
+  local till = tonumber(override['until']) or 0
+  return till ~= 0 and till <= now
+end
+
+local function fail(code) return { code, now, 0, 0 } end
+
+local function done(code, created)
+  redis.call('HSET', KEYS[1], 'limits', stamp)
+  return { code, now, tonumber(stamp), created }
+end
+
 if op == 'clear' then
   local n = drop(function(o) return (o.project or '') == id end)
-  local stamp = n > 0 and raise() or '0'
-  return { n, now, tonumber(stamp), 0 }
+  return n > 0 and done(n, 0) or fail(0)
 end
 
 local stored = redis.call('HGET', KEYS[2], id)
-stored = stored and cjson.decode(stored)
+stored = stored and decode(stored)
 if op == 'delete' then
   if not stored then return fail(-1) end
   if not matches(stored, ARGV[3]) then return fail(-2) end
   redis.call('HDEL', KEYS[2], id)
-  return { 1, now, tonumber(raise()), 0 }
+  return done(1, 0)
 end
 
-local override, till, most = cjson.decode(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local override = cjson.decode(ARGV[4])
 if not matches(stored, ARGV[3]) then return fail(-2) end
-if till ~= 0 and till <= now then return fail(-4) end
-if not stored and redis.call('HLEN', KEYS[2]) >= most then
-  local ended = drop(function(o) return o['until'] ~= '0' and tonumber(o['until']) <= now end)
-  if ended == 0 then return fail(-3) end
-end
-override.revision = raise()
-override.created = stored and stored.created or string.format('%.0f', now)
+if ended({ ['until'] = ARGV[5] }) then return fail(-4) end
+if not stored and redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[6]) and drop(ended) == 0 then return fail(-3) end
+local created = stored and tonumber(stored.created) or now
+override.revision, override.created = stamp, string.format('%.0f', created)
 redis.call('HSET', KEYS[2], id, cjson.encode(override))
-return { stored and 2 or 1, now, tonumber(override.revision), tonumber(override.created) }
+return done(stored and 2 or 1, created)

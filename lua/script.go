@@ -22,8 +22,7 @@ type Conn struct {
 }
 
 // NewConn returns a Conn for a standalone, Sentinel or Cluster client, or for anything that behaves
-// like one. It does not dial. The error says that the client is nil, or too old to be told that a
-// command must not be sent twice.
+// like one. It does not dial. The error says that the client is nil.
 func NewConn(rdb redis.UniversalClient) (*Conn, error) {
 	if isNil(rdb) {
 		return nil, errors.New("lua: the Redis client is nil; pass what redis.NewClient or redis.NewUniversalClient returned")

@@ -43,12 +43,14 @@ type Result struct {
 	// Remaining is what could be taken now, never below zero. If a limit is 10 a second and 6 are used,
 	// it is 4.
 	Remaining int64
-	// NextAfter is how long until Remaining is larger than now; zero if nothing is used.
+	// NextAfter is how long until Remaining is larger than now; zero if nothing is used, Never if Limit
+	// is zero.
 	NextAfter time.Duration
 	// ResetAfter is how long until nothing is used, if nothing more is taken.
 	ResetAfter time.Duration
 	// RetryAfter is how long until Cost would fit; zero unless Exceeded, and Never where no waiting
-	// helps.
+	// helps. The three are exact to the microsecond; while a changed Window has not been charged yet they
+	// may be too long, never too short.
 	RetryAfter time.Duration
 }
 

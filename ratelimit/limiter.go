@@ -252,9 +252,9 @@ func (l *Limiter) load(ctx context.Context, org string) (*overrideSet, error) {
 		}
 		set.overrides[o.selector()] = &o
 	}
-	if held, ok := l.sets.Peek(org); !ok || held.stamp <= set.stamp {
-		l.sets.Add(org, set)
-	}
+	// Stamps are not compared: after a failover the stored one may be the older. If a slow read puts
+	// back an old set, the next check finds it stale.
+	l.sets.Add(org, set)
 	return set, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tollgate-go/tollgate/lua"
 )
@@ -55,8 +56,8 @@ func (o *Override) Validate() error {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%w override: "+format, append([]any{ErrInvalid}, args...)...))
 	}
-	if o.Org == "" || len(o.Org) > maxTenant {
-		fault("Org must be 1 to %d bytes", maxTenant)
+	if err := validOrg(o.Org); err != nil {
+		faults = append(faults, err)
 	}
 	if len(o.Project) > maxTenant {
 		fault("Project must be at most %d bytes", maxTenant)
@@ -84,7 +85,17 @@ func (o *Override) Validate() error {
 	if len(o.Reason) > maxReason {
 		fault("Reason must be at most %d bytes", maxReason)
 	}
+	if !utf8.ValidString(o.Project) || !utf8.ValidString(o.Endpoint) || !utf8.ValidString(o.Reason) {
+		fault("Project, Endpoint and Reason must be UTF-8, as JSON holds nothing else")
+	}
 	return errors.Join(faults...)
+}
+
+func validOrg(org string) error {
+	if org == "" || len(org) > maxTenant {
+		return fmt.Errorf("%w override: Org must be 1 to %d bytes", ErrInvalid, maxTenant)
+	}
+	return nil
 }
 
 func validEndpoint(s string) bool {

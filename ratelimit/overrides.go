@@ -49,7 +49,7 @@ func (s *Overrides) Set(ctx context.Context, o Override, pre Precondition) (stor
 	if err := o.Validate(); err != nil {
 		return Override{}, false, err
 	}
-	o.ExpiresAt = o.ExpiresAt.Truncate(time.Microsecond)
+	o.ExpiresAt = o.ExpiresAt.UTC().Truncate(time.Microsecond)
 	record := o.record()
 	text, err := json.Marshal(record)
 	if err != nil {
@@ -67,7 +67,8 @@ func (s *Overrides) Set(ctx context.Context, o Override, pre Precondition) (stor
 	return o, change.Created, nil
 }
 
-// Get returns one override of an org, also when it has ended. Errors: ErrNotFound, ErrUnavailable.
+// Get returns one override of an org, also when it has ended. Errors: ErrInvalid, ErrNotFound,
+// ErrUnavailable.
 func (s *Overrides) Get(ctx context.Context, org, id string) (Override, error) {
 	all, err := s.List(ctx, org)
 	if err != nil {
@@ -82,8 +83,11 @@ func (s *Overrides) Get(ctx context.Context, org, id string) (Override, error) {
 }
 
 // List returns all overrides of an org, also those that have ended, ordered by project, endpoint and
-// policy. There are at most 10,000. Error: ErrUnavailable.
+// policy. There are at most 10,000. Errors: ErrInvalid, ErrUnavailable.
 func (s *Overrides) List(ctx context.Context, org string) ([]Override, error) {
+	if err := validOrg(org); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	_, stored, err := s.conn.Overrides(ctx, org)
@@ -104,16 +108,22 @@ func (s *Overrides) List(ctx context.Context, org string) ([]Override, error) {
 	return all, nil
 }
 
-// Delete removes one override. Errors: ErrNotFound, ErrConflict, ErrUnavailable.
+// Delete removes one override. Errors: ErrInvalid, ErrNotFound, ErrConflict, ErrUnavailable.
 func (s *Overrides) Delete(ctx context.Context, org, id string, pre Precondition) error {
+	if err := validOrg(org); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return overrideError("delete", s.conn.DeleteOverride(ctx, org, id, lua.Expected(pre)))
 }
 
 // Clear removes all overrides of a project, or with project "" those that hold for the whole org, and
-// returns how many there were. Error: ErrUnavailable.
+// returns how many there were. Errors: ErrInvalid, ErrUnavailable.
 func (s *Overrides) Clear(ctx context.Context, org, project string) (int, error) {
+	if err := validOrg(org); err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	n, err := s.conn.ClearOverrides(ctx, org, project)

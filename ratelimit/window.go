@@ -10,8 +10,9 @@ import (
 const never int64 = -1
 
 // window is the running window of a policy as the script left it, and answers what a client wants to
-// know of it. The script alone decides; this arithmetic only foretells its decisions, exactly. Times
-// are microseconds.
+// know of it. The script alone decides; this arithmetic only foretells its decisions: exactly, but for
+// a sliding window that was changed and not charged since. What is stored then still ends with the old
+// window, perhaps before the time told. Times are microseconds.
 type window struct {
 	algorithm         Algorithm
 	start, length     int64
