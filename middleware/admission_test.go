@@ -1,0 +1,284 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// stale answers ErrStale until the request carries the epoch.
+func stale(epoch int64, asked *[]ratelimit.Request) limiterFunc {
+	return func(r ratelimit.Request) (ratelimit.Decision, error) {
+		*asked = append(*asked, r)
+		if r.Epoch != epoch {
+			return ratelimit.Decision{}, ratelimit.ErrStale
+		}
+		return allow(r)
+	}
+}
+
+func TestStaleIdentityIsRefreshedAndAskedAgain(t *testing.T) {
+	t.Parallel()
+	who := demoCallers()
+	who.refreshed = map[string]*authkey.Identity{goodKey: {Org: "acme", Project: "moved", Key: "07key", Epoch: 2}}
+	var asked []ratelimit.Request
+	a, _, refusal := admit(t, middleware.Authenticate(who).RateLimit(stale(2, &asked), ratelimit.PerMinute(10)), request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if len(asked) != 2 || asked[1].Project != "moved" || asked[1].Epoch != 2 {
+		t.Errorf("the limiter was asked %+v, want the refreshed identity the second time", asked)
+	}
+	if a.Identity().Project != "moved" || who.refreshes != 1 {
+		t.Errorf("identity %+v after %d refreshes, want the refreshed one after 1", a.Identity(), who.refreshes)
+	}
+}
+
+func TestRevokedWhileCachedIsRefused(t *testing.T) {
+	t.Parallel()
+	var asked []ratelimit.Request
+	_, h, refusal := admit(t, middleware.Authenticate(demoCallers()).RateLimit(stale(2, &asked), ratelimit.PerMinute(10)), request("GET", "/"))
+	if refusal == nil || refusal.Status != http.StatusUnauthorized || !errors.Is(refusal, authkey.ErrRevoked) {
+		t.Fatalf("refusal %v, want 401 because of ErrRevoked", refusal)
+	}
+	if len(h) != 0 {
+		t.Errorf("header %v, want none: nothing was counted", h)
+	}
+}
+
+func TestGuardsAreAskedAgainAfterRefresh(t *testing.T) {
+	t.Parallel()
+	who := demoCallers()
+	who.refreshed = map[string]*authkey.Identity{goodKey: {Org: "acme", Project: "shop", Epoch: 2}} // without scopes
+	var asked []ratelimit.Request
+	stage := middleware.Authenticate(who).RequireScope("search").RateLimit(stale(2, &asked), ratelimit.PerMinute(10))
+	_, _, refusal := admit(t, stage, request("GET", "/"))
+	if refusal == nil || refusal.Code != middleware.CodeScope {
+		t.Errorf("refusal %v, want %s", refusal, middleware.CodeScope)
+	}
+	if len(asked) != 1 {
+		t.Errorf("the limiter was asked %d times, want 1: nothing is charged for who may not", len(asked))
+	}
+}
+
+func TestEndlessStalenessIsUnavailable(t *testing.T) {
+	t.Parallel()
+	who := demoCallers()
+	who.refreshed = who.known
+	var asked []ratelimit.Request
+	_, _, refusal := admit(t, middleware.Authenticate(who).RateLimit(stale(2, &asked), ratelimit.PerMinute(10)), request("GET", "/"))
+	if refusal == nil || refusal.Status != http.StatusServiceUnavailable {
+		t.Errorf("refusal %v, want 503", refusal)
+	}
+	if len(asked) != 3 {
+		t.Errorf("the limiter was asked %d times, want 3", len(asked))
+	}
+}
+
+func TestOutageIsNever401Or429(t *testing.T) {
+	t.Parallel()
+	down := limiterFunc(func(ratelimit.Request) (ratelimit.Decision, error) {
+		return ratelimit.Decision{}, ratelimit.ErrUnavailable
+	})
+	who := demoCallers()
+	limited := middleware.Authenticate(who).RateLimit(down, ratelimit.PerMinute(10))
+	_, h, refusal := admit(t, limited, request("GET", "/"))
+	if refusal == nil || refusal.Status != http.StatusServiceUnavailable || refusal.RetryAfter <= 0 || len(h) != 0 {
+		t.Errorf("limiter down: refusal %v, header %v, want 503 with a Retry-After and no fields", refusal, h)
+	}
+	if a, h, refusal := admit(t, limited.OnFailure(middleware.FailOpen), request("GET", "/")); refusal != nil || len(h) != 0 || len(a.Decision().Results) != 0 {
+		t.Errorf("limiter down, open: refusal %v, header %v, want a pass that tells nothing of limits", refusal, h)
+	}
+	who.err = authkey.ErrUnavailable
+	if _, _, refusal := admit(t, limited.OnFailure(middleware.FailOpen), request("GET", "/")); refusal == nil || refusal.Status != http.StatusServiceUnavailable {
+		t.Errorf("store down: refusal %v, want 503, also where limits are open", refusal)
+	}
+}
+
+func TestTake(t *testing.T) {
+	t.Parallel()
+	var asked []ratelimit.Request
+	limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		asked = append(asked, r)
+		d, err := allow(r)
+		if r.Charges[0].Cost > 50 {
+			d.Allowed, d.Results[0].Exceeded, d.Results[0].Remaining = false, true, 3
+		}
+		return d, err
+	})
+	stage := middleware.Authenticate(demoCallers()).
+		RateLimit(limiter, ratelimit.PerSecond(10), ratelimit.PerSecond(100).Named("elements")).
+		Cost("elements", middleware.Later)
+	a, h, refusal := admit(t, stage, request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if got := asked[0].Charges[1].Cost; got != 0 {
+		t.Errorf("before the handler the policy was charged %d, want 0", got)
+	}
+	ctx := a.Request().Context()
+	if err := a.Take(ctx, "elements", 40); err != nil {
+		t.Fatalf("Take of what fits: %v", err)
+	}
+	if c := asked[1].Charges; len(c) != 1 || c[0].Policy.Name != "elements" || c[0].Cost != 40 {
+		t.Errorf("Take charged %+v, want elements by 40 alone", c)
+	}
+	if got, want := h.Get("RateLimit"), `"requests";r=9;t=2, "elements";r=60;t=2`; got != want {
+		t.Errorf("RateLimit: %s, want %s", got, want)
+	}
+	err := a.Take(ctx, "elements", 60)
+	var taken *middleware.Error
+	if !errors.As(err, &taken) || taken.Status != http.StatusTooManyRequests || !slices.Equal(taken.Violated, []string{"elements"}) {
+		t.Errorf("Take of too much: %v, want 429 by elements", err)
+	}
+	if got := h.Get("RateLimit"); !strings.Contains(got, `"elements";r=3`) {
+		t.Errorf("RateLimit after the refusal: %s, want r=3 for elements", got)
+	}
+	for name, err := range map[string]error{"unknown policy": a.Take(ctx, "rows", 1), "negative": a.Take(ctx, "elements", -1)} {
+		if err == nil || errors.As(err, &taken) && taken.Status == 0 {
+			t.Errorf("Take, %s: %v, want an error", name, err)
+		}
+	}
+	if len(asked) != 3 {
+		t.Errorf("the limiter was asked %d times, want 3", len(asked))
+	}
+}
+
+func TestUsageIsCountedOnceWhenTheOutermostIsDone(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	auth := middleware.Authenticate(demoCallers())
+	metered := auth.Meter(book, "stores", "search").Source(func(*http.Request) string { return "web" })
+	outer, _, refusal := admit(t, auth, request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	inner, _, refusal := admit(t, metered, outer.Request())
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if inner != outer {
+		t.Error("a stage within another opened an admission of its own")
+	}
+	if err := inner.Count("stores", "rows", 7); err != nil {
+		t.Fatal(err)
+	}
+	inner.Done(200, 10)
+	if len(book.rows) != 0 {
+		t.Error("counted before the outermost stage was done")
+	}
+	outer.Done(200, 10)
+	outer.Done(200, 10) // what no adapter does
+	if len(book.rows) != 2 {
+		t.Fatalf("counted %+v, want two rows", book.rows)
+	}
+	for i, want := range []middleware.Usage{
+		{Org: "acme", Project: "shop", Product: "stores", Kind: "search", Source: "web", Units: 1},
+		{Org: "acme", Project: "shop", Product: "stores", Kind: "rows", Source: "web", Units: 7},
+	} {
+		got := book.rows[i]
+		if got.At.IsZero() {
+			t.Error("usage without a time")
+		}
+		got.At = want.At
+		if got != want {
+			t.Errorf("row %d: %+v, want %+v", i, got, want)
+		}
+	}
+}
+
+func TestRefusedWithinIsNotCounted(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	auth := middleware.Authenticate(demoCallers())
+	outer, _, refusal := admit(t, auth.Meter(book, "all", "calls"), request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if _, _, refusal := admit(t, auth.RequireScope("root"), outer.Request()); refusal == nil {
+		t.Fatal("a scope that nobody has was not required")
+	}
+	outer.Done(403, 0)
+	if len(book.rows) != 0 {
+		t.Errorf("counted %+v for a refused request", book.rows)
+	}
+}
+
+func TestCountNeedsAMeter(t *testing.T) {
+	t.Parallel()
+	a, _, refusal := admit(t, middleware.Authenticate(demoCallers()), request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if err := a.Count("stores", "rows", 1); err == nil {
+		t.Error("Count without a Meter is no error")
+	}
+}
+
+func TestEventsTellEachStep(t *testing.T) {
+	t.Parallel()
+	var events []middleware.Event
+	observer := middleware.WithObserver(middleware.ObserverFunc(func(e middleware.Event) { events = append(events, e) }))
+	refuse := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		d, err := allow(r)
+		d.Results[0].Exceeded = true
+		d.Allowed = r.Charges[0].Policy.Monitor
+		return d, err
+	})
+	limited := middleware.Authenticate(demoCallers(), observer).RateLimit(refuse, ratelimit.PerMinute(1))
+	for _, c := range []struct {
+		stage middleware.Stage
+		want  []middleware.Outcome
+	}{
+		{limited, []middleware.Outcome{middleware.OutcomeAllowed, middleware.OutcomeRefused}},
+		{limited.Monitor(), []middleware.Outcome{middleware.OutcomeAllowed, middleware.OutcomeMonitored, middleware.OutcomeAllowed}},
+	} {
+		events = nil
+		if a, _, refusal := admit(t, c.stage, request("GET", "/")); refusal == nil {
+			a.Done(204, 0)
+		}
+		var got []middleware.Outcome
+		for _, e := range events {
+			got = append(got, e.Outcome)
+			if e.Endpoint != "GET /v1/search" || e.Request == nil {
+				t.Errorf("event %+v lacks its endpoint or request", e)
+			}
+			if e.Step != middleware.StepAuthenticate && e.Request.Header.Get("X-Api-Key") != "" {
+				t.Errorf("event of %s shows the credential", e.Step)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("outcomes %v, want %v", got, c.want)
+		}
+	}
+}
+
+func TestCauseStaysPrivate(t *testing.T) {
+	t.Parallel()
+	who := demoCallers()
+	who.err = errors.Join(authkey.ErrUnavailable, errors.New("dial tcp 10.1.2.3:6379: refused"))
+	_, _, refusal := admit(t, middleware.Authenticate(who), request("GET", "/"))
+	w := httptest.NewRecorder()
+	refusal.Render(w, request("GET", "/"))
+	if body := w.Body.String(); strings.Contains(body, "10.1.2.3") || !strings.Contains(body, `"code":"unavailable"`) {
+		t.Errorf("body %s shows the cause, or not the code", body)
+	}
+	if !strings.Contains(refusal.Error(), "10.1.2.3") {
+		t.Errorf("Error() = %q hides the cause from logs", refusal.Error())
+	}
+}
+
+func TestFromContextWithoutStage(t *testing.T) {
+	t.Parallel()
+	if a, ok := middleware.FromContext(context.Background()); ok || a != nil {
+		t.Errorf("FromContext = %v, %v without a stage", a, ok)
+	}
+}
