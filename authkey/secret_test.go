@@ -44,7 +44,7 @@ func printed(t *testing.T, value any) []string {
 // hides fails if any way to print value shows the secret, as text, as hexadecimal or as numbers.
 func hides(t *testing.T, what string, value any, secret []byte) {
 	t.Helper()
-	numbers := strings.Trim(fmt.Sprint(secret), "[]")
+	numbers := strings.Trim(fmt.Sprintf("%d", secret), "[]")
 	bytewise := strings.TrimPrefix(strings.TrimSuffix(fmt.Sprintf("%#v", secret), "}"), "[]byte{")
 	for _, text := range printed(t, value) {
 		low := strings.ToLower(text)

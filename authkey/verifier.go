@@ -273,7 +273,7 @@ func (v *Verifier) findForeign(ctx context.Context, presented Presented) (Record
 		case errors.Is(err, ErrUnknown):
 		case err != nil:
 			return Record{}, err
-		case record.PepperVersion == pepper.version && digest.Equal(record.Digest):
+		case digest.Equal(record.Digest):
 			return record, nil
 		}
 	}

@@ -2,6 +2,8 @@ package redisstore_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -128,6 +130,23 @@ func TestFindSetsAMissingEpoch(t *testing.T) {
 			t.Errorf("epoch %d, %v; want it kept at %d", again.Epoch, err, after.Epoch)
 		}
 	})
+}
+
+// Who can write a digest's binding cannot make a digest stand for a record of another one.
+func TestMisboundDigestIsUnknown(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Standalone(t, redistest.OrEmbedded())
+	record, _ := issue(t, rdb)
+	conn, err := lua.NewConn(rdb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(record.ID))
+	if err := conn.ClaimDigest(t.Context(), hex.EncodeToString(sum[:]), record.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = redisstore.New(rdb).FindDigest(t.Context(), authkey.NewDigest(sum))
+	fails(t, "FindDigest", err, authkey.ErrUnknown)
 }
 
 // A record that is not as we wrote it is an outage, not a key with fewer bounds.
