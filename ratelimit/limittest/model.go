@@ -58,6 +58,11 @@ func (m Model) Admit(now int64, check lua.Check) lua.Answer {
 	return answer
 }
 
+// Used returns the units that count against a charge at a Redis time in microseconds.
+func (m Model) Used(now int64, c lua.Charge) int64 {
+	return m.open(now, c).used(now, c.Algorithm).Int64()
+}
+
 func valid(check *lua.Check) bool {
 	within := func(v, low, high int64) bool { return v >= low && v <= high }
 	ok := within(check.From, 0, lua.MaxTime) && within(check.Until, 0, lua.MaxTime) &&
