@@ -1,0 +1,170 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// limit is the second step: it charges all policies of a stage or none.
+func (a *Admission) limit(l *limit) *Error {
+	request, refusal := a.ask(l)
+	if refusal != nil {
+		return refusal
+	}
+	request.Charges = make([]ratelimit.Charge, len(l.policies))
+	for i := range l.policies {
+		cost := int64(1)
+		if l.costs[i] != nil {
+			var err error
+			if cost, err = l.costs[i](a.request); err != nil || cost < 0 || cost > ratelimit.MaxLimit {
+				return a.refuseCost(l.policies[i].Name, cost, err)
+			}
+		}
+		request.Charges[i] = l.charge(i, cost, a.request)
+	}
+	return a.decide(a.request.Context(), StepRateLimit, l, request)
+}
+
+func (a *Admission) refuseCost(policy string, cost int64, cause error) *Error {
+	if cause == nil {
+		cause = fmt.Errorf("middleware: the cost of policy %q is %d, must be 0 to %d", policy, cost, int64(ratelimit.MaxLimit))
+	}
+	refusal := &Error{Status: http.StatusBadRequest, Code: CodeCost, Message: "The cost of the request cannot be told.", cause: cause}
+	a.observe(Event{Step: StepRateLimit, Outcome: OutcomeRefused, Err: refusal}, a.now())
+	return refusal
+}
+
+// ask begins the question for a limiter.
+func (a *Admission) ask(l *limit) (ratelimit.Request, *Error) {
+	request := ratelimit.Request{Endpoint: a.endpoint}
+	if l.anonymous {
+		return request, nil
+	}
+	if a.identity == nil || a.identity.Org == "" {
+		return request, errUnavailable(errors.New("middleware: the authenticator returned an identity without an org"))
+	}
+	id := a.identity
+	request.Org, request.Project, request.Key, request.Epoch = id.Org, id.Project, id.Key, id.Epoch
+	return request, nil
+}
+
+// charge asks a policy of the limit for units.
+func (l *limit) charge(i int, cost int64, r *http.Request) ratelimit.Charge {
+	c := ratelimit.Charge{Policy: l.policies[i], Cost: cost}
+	if l.values[i] != nil {
+		c.Value = l.values[i](r)
+	}
+	if c.Value == "" && l.anonymous {
+		c.Value = "(none)"
+	}
+	return c
+}
+
+// attempts bounds how often a limiter is asked again because the identity was stale. A second time needs
+// another change of the org's keys between two calls.
+const attempts = 3
+
+// decide asks the limiter, with a fresh identity where it says that the one held is stale.
+func (a *Admission) decide(ctx context.Context, name Step, l *limit, request ratelimit.Request) *Error {
+	began := a.now()
+	decision, err := l.limiter.Admit(ctx, request)
+	for range attempts - 1 {
+		if !errors.Is(err, ratelimit.ErrStale) || a.authenticator == nil {
+			break
+		}
+		if refusal := a.refresh(ctx); refusal != nil {
+			a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
+			return refusal
+		}
+		request.Project, request.Key, request.Epoch = a.identity.Project, a.identity.Key, a.identity.Epoch
+		decision, err = l.limiter.Admit(ctx, request)
+	}
+	if err != nil {
+		return a.undecided(name, l, err, began)
+	}
+	a.merge(&decision)
+	a.setFields(l)
+	e := Event{Step: name, Outcome: OutcomeAllowed, Decision: &decision}
+	if !decision.Allowed {
+		refusal := errLimited(&decision)
+		e.Outcome, e.Err = OutcomeRefused, refusal
+		a.observe(e, began)
+		return refusal
+	}
+	if slices.ContainsFunc(decision.Results, func(r ratelimit.Result) bool { return r.Exceeded }) {
+		e.Outcome = OutcomeMonitored
+	}
+	a.observe(e, began)
+	return nil
+}
+
+// undecided does what the stage chose for a limiter that fails.
+func (a *Admission) undecided(name Step, l *limit, cause error, began time.Time) *Error {
+	refusal := errUnavailable(cause)
+	if errors.Is(cause, ratelimit.ErrInvalid) { // a value of the request that no limiter takes
+		refusal = &Error{Status: http.StatusBadRequest, Code: CodeCost, Message: "The request cannot be limited as it is.", cause: cause}
+	}
+	e := Event{Step: name, Outcome: refusal.outcome(), Err: refusal}
+	if l.failure == FailOpen && e.Outcome == OutcomeFailed {
+		e.Outcome, refusal = OutcomeOpened, nil
+	}
+	a.observe(e, began)
+	return refusal
+}
+
+// merge adds what a decision found to what was found before; the same policy's result is replaced.
+func (a *Admission) merge(d *ratelimit.Decision) {
+	a.at = d.At
+	for i := range d.Results {
+		r := &d.Results[i]
+		at := slices.IndexFunc(a.results, func(old ratelimit.Result) bool {
+			return old.Policy == r.Policy && old.Partition == r.Partition
+		})
+		if at < 0 {
+			a.results = append(a.results, *r)
+		} else {
+			a.results[at] = *r
+		}
+	}
+}
+
+// setFields writes RateLimit-Policy and RateLimit as draft-ietf-httpapi-ratelimit-headers-10 has them:
+// lists of RFC 9651, a member for each policy, with the effective limit and window. They are for
+// authenticated callers only, and are left out where nothing was counted. Policy names need no escaping:
+// ratelimit.Policy allows none that would.
+func (a *Admission) setFields(l *limit) {
+	if l.anonymous || a.identity == nil || len(a.results) == 0 {
+		return
+	}
+	policies, limits := make([]byte, 0, 96), make([]byte, 0, 96)
+	for i := range a.results {
+		r := &a.results[i]
+		if i > 0 {
+			policies, limits = append(policies, ", "...), append(limits, ", "...)
+		}
+		policies = appendMember(policies, r.Policy, ";q=", r.Limit)
+		if r.Window%time.Second == 0 { // the draft knows whole seconds only
+			policies = appendMember(policies, "", ";w=", int64(r.Window/time.Second))
+		}
+		limits = appendMember(limits, r.Policy, ";r=", r.Remaining)
+		if r.NextAfter > 0 {
+			limits = appendMember(limits, "", ";t=", seconds(r.NextAfter))
+		}
+	}
+	a.header["Ratelimit-Policy"] = []string{string(policies)}
+	a.header["Ratelimit"] = []string{string(limits)}
+}
+
+func appendMember(b []byte, name, parameter string, value int64) []byte {
+	if name != "" {
+		b = append(append(append(b, '"'), name...), '"')
+	}
+	return strconv.AppendInt(append(b, parameter...), value, 10)
+}
