@@ -53,7 +53,9 @@ func (c *callers) Refresh(_ context.Context, p authkey.Presented, _ *authkey.Ide
 // limiterFunc is a Limiter made of a function.
 type limiterFunc func(ratelimit.Request) (ratelimit.Decision, error)
 
-func (f limiterFunc) Admit(_ context.Context, r ratelimit.Request) (ratelimit.Decision, error) { return f(r) }
+func (f limiterFunc) Admit(_ context.Context, r ratelimit.Request) (ratelimit.Decision, error) {
+	return f(r)
+}
 
 // allow lets everything pass, with a result for each charge.
 func allow(r ratelimit.Request) (ratelimit.Decision, error) {
