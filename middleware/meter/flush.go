@@ -1,0 +1,270 @@
+package meter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// workers is how many shards are written at a time, so that a Redis node that does not answer does not
+// hold up the others for long.
+const workers = 8
+
+// run writes what is pending at each interval, until ctx ends.
+func (m *Meter) run(ctx context.Context) {
+	defer close(m.stopped)
+	tick := time.NewTicker(m.interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = m.Flush(ctx) // what failed is in the Stats, and is sent again next time
+		}
+	}
+}
+
+// Flush writes what is pending now, after the flush that is running, if one is. What fails is not tried
+// again and stays pending. The error is ErrNotFlushed and wraps the worst cause, which is
+// lua.ErrUsageRefused only if nothing else failed; nil means that Redis has all that was recorded before
+// the call.
+func (m *Meter) Flush(ctx context.Context) error {
+	select {
+	case m.passing <- struct{}{}:
+		defer func() { <-m.passing }()
+	case <-ctx.Done():
+		return m.notFlushed(ctx.Err())
+	}
+	if err := m.pass(ctx); err != nil {
+		return m.notFlushed(err)
+	}
+	return nil
+}
+
+// Close ends recording, and writes what is pending, again and again, until all is written or refused, or
+// ctx ends: give it a deadline. The error is ErrNotFlushed and tells how many units are lost if the
+// process ends now. To close it again is harmless, and tries once more to write what is left.
+func (m *Meter) Close(ctx context.Context) error {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+	}
+	m.stop()
+	<-m.stopped // soon: its context has ended
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := m.Flush(ctx)
+		if err == nil || ctx.Err() != nil || errors.Is(err, lua.ErrUsageRefused) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (m *Meter) notFlushed(cause error) error {
+	stats := m.Stats()
+	return fmt.Errorf("%w: %d units of %d names are pending: %w", ErrNotFlushed, stats.Pending, stats.Entries, cause)
+}
+
+// pass makes one attempt for everything that is pending, and returns the worst that happened.
+func (m *Meter) pass(ctx context.Context) error {
+	var (
+		next  atomic.Int64
+		group sync.WaitGroup
+		mu    sync.Mutex
+		worst error
+	)
+	for range workers {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(m.shards)); i = next.Add(1) - 1 {
+				err := m.flushShard(ctx, &m.shards[i])
+				mu.Lock()
+				worst = worse(worst, err)
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return worst
+}
+
+// worse returns the error that matters more: one that leaves a batch open before a refusal.
+func worse(a, b error) error {
+	if a == nil || b != nil && errors.Is(a, lua.ErrUsageRefused) && !errors.Is(b, lua.ErrUsageRefused) {
+		return b
+	}
+	return a
+}
+
+// flushShard writes what is pending for the orgs of a shard. They share a Redis node: when it does not
+// answer for one, the rest waits for the next pass.
+func (m *Meter) flushShard(ctx context.Context, s *shard) error {
+	var worst error
+	for _, a := range s.waiting() {
+		if ctx.Err() != nil {
+			return worse(worst, ctx.Err())
+		}
+		err := m.flushAccount(ctx, s, a)
+		worst = worse(worst, err)
+		if err != nil && classify(err) != lua.ClassConfig {
+			break
+		}
+	}
+	return worst
+}
+
+// waiting returns the accounts that have something pending, and forgets the others. Those whose last
+// batch is still open come last, so that they hold up nobody.
+func (s *shard) waiting() []*account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var fresh, open []*account
+	for org, a := range s.accounts {
+		switch {
+		case !a.dueSince.IsZero():
+			open = append(open, a)
+		case len(a.units) > 0:
+			fresh = append(fresh, a)
+		default:
+			delete(s.accounts, org)
+		}
+	}
+	return append(fresh, open...)
+}
+
+// flushAccount writes what is pending for an org: what an earlier pass left open, and then what came
+// since.
+func (m *Meter) flushAccount(ctx context.Context, s *shard, a *account) error {
+	err := m.sendDue(ctx, s, a)
+	if len(a.due) > 0 {
+		return err
+	}
+	m.freeze(s, a)
+	return worse(err, m.sendDue(ctx, s, a))
+}
+
+// sendDue sends the batches of an org in their order. It stops at one that Redis did not decide, which is
+// sent again, as it is, before any other.
+func (m *Meter) sendDue(ctx context.Context, s *shard, a *account) error {
+	var refused error
+	for len(a.due) > 0 {
+		err := m.send(ctx, a.due[0])
+		switch {
+		case err == nil:
+			m.flushed(s, a)
+		case errors.Is(err, lua.ErrUsageRefused):
+			refused = err
+			m.putBack(s, a)
+		default:
+			return err
+		}
+	}
+	return refused
+}
+
+func (m *Meter) send(ctx context.Context, batch lua.UsageBatch) error {
+	ctx, cancel := context.WithTimeout(ctx, m.config.timeout)
+	defer cancel()
+	err := m.ledger.AddUsage(ctx, batch)
+	if err != nil {
+		m.failMu.Lock()
+		m.failures[classify(err)]++
+		m.failMu.Unlock()
+		return fmt.Errorf("usage of org %.128q: %w", batch.Org, err)
+	}
+	return nil
+}
+
+// classify names the class of a failed flush. A refused batch is data that is not ours.
+func classify(err error) lua.Class {
+	if errors.Is(err, lua.ErrUsageRefused) {
+		return lua.ClassConfig
+	}
+	return lua.Classify(err)
+}
+
+// freeze makes batches of what was added up for an org: each of one hour, numbered in their order. What
+// comes from now on is added up anew.
+func (m *Meter) freeze(s *shard, a *account) {
+	s.mu.Lock()
+	units := a.units
+	if len(units) > 0 {
+		a.dueSince = a.since
+	}
+	a.units, a.since = nil, time.Time{}
+	s.mu.Unlock()
+	names := slices.SortedFunc(maps.Keys(units), func(x, y name) int { return cmp.Compare(x.hour, y.hour) })
+	for len(names) > 0 {
+		hour, n := names[0].hour, 0
+		for n < min(len(names), lua.MaxUsageEntries) && names[n].hour == hour {
+			n++
+		}
+		batch := lua.UsageBatch{
+			Org: a.org, Hour: hour, Process: m.process, Number: m.batches.Add(1),
+			Entries: make([]lua.UsageEntry, n), Keep: m.retention,
+		}
+		for i := range n {
+			batch.Entries[i] = lua.UsageEntry{UsageName: names[i].UsageName, Units: units[names[i]]}
+		}
+		a.due, names = append(a.due, batch), names[n:]
+	}
+}
+
+// flushed takes off the first batch of an org, which Redis has.
+func (m *Meter) flushed(s *shard, a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range a.due[0].Entries {
+		s.flushed += uint64(e.Units)
+		s.pending -= uint64(e.Units)
+	}
+	m.entries.Add(-int64(len(a.due[0].Entries)))
+	a.shift()
+}
+
+// putBack returns the first batch of an org, which Redis refused, to what is being added up: its units
+// travel under another number next time.
+func (m *Meter) putBack(s *shard, a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.units == nil {
+		a.units = make(map[name]int64)
+	}
+	for _, e := range a.due[0].Entries {
+		n := name{a.due[0].Hour, e.UsageName}
+		held, ok := a.units[n]
+		if ok {
+			m.entries.Add(-1)
+		}
+		if held > lua.MaxUsageUnits-e.Units {
+			s.dropped += uint64(e.Units)
+			s.pending -= uint64(e.Units)
+			continue
+		}
+		a.units[n] = held + e.Units
+	}
+	a.since = earliest(a.since, a.dueSince)
+	a.shift()
+}
+
+// shift forgets the first batch. The caller holds the shard.
+func (a *account) shift() {
+	a.due = a.due[1:]
+	if len(a.due) == 0 {
+		a.due, a.dueSince = nil, time.Time{}
+	}
+}
