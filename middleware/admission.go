@@ -151,7 +151,7 @@ func (a *Admission) observe(e Event, began time.Time) {
 // request.
 func (a *Admission) authenticate(authenticator Authenticator) *Error {
 	began := a.now()
-	presented, refusal := readCredential(a.request, a.config)
+	presented, refusal := readCredential(a.header, a.request, a.config)
 	if refusal == nil {
 		var err error
 		if a.identity, err = authenticator.Authenticate(a.request.Context(), presented); err != nil {

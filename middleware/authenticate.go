@@ -103,7 +103,8 @@ func (s *Authenticated) RequireMode(mode Mode) *Authenticated {
 
 // RateLimit returns a stage that limits each project, key, org or whatever else the policies are
 // partitioned by, and refuses with 429 what is too much. All policies are decided at once: either all are
-// charged or none. A request of the stage costs one Redis call.
+// charged or none. A request of the stage costs one Redis call. If the identities come from Redis, the
+// limiter has to ask the same one, or it finds them stale.
 func (s *Authenticated) RateLimit(limiter Limiter, policies ...ratelimit.Policy) *Limited {
 	return &Limited{s.base().then(newLimit(limiter, policies, nil))}
 }

@@ -23,6 +23,8 @@ type Source struct {
 	read func(r *http.Request) (credential string, ok bool)
 	// remove takes the credential out of a request whose Header is already a copy.
 	remove func(r *http.Request)
+	// inURL tells that the credential is part of the address, which caches and links must not keep.
+	inURL bool
 }
 
 // Header reads a credential from a header field of its own. A field that is there twice is refused; an
@@ -113,8 +115,9 @@ func Cookie(name string) Source {
 
 // Query reads a credential from a parameter of the query. Addresses are logged, cached and sent on as
 // Referer, so keys in them leak: use it only for keys that are public anyway, or for callers that can do
-// no better. The parameter is removed from the URL that the handler sees; what stands before this
-// process, such as a proxy that keeps an access log, has seen it.
+// no better. The parameter is removed from the URL that the handler sees, and the response says
+// "Cache-Control: private" and "Referrer-Policy: no-referrer" (RFC 6750, section 2.3) unless the handler
+// says otherwise; what stands before this process, such as a proxy that keeps an access log, has seen it.
 func Query(name string) Source {
 	if name == "" {
 		return Source{err: fmt.Errorf("middleware: Query(%q) needs a name", name)}
@@ -134,6 +137,7 @@ func Query(name string) Source {
 			return "", false
 		},
 		remove: func(r *http.Request) { removeQuery(r, name) },
+		inURL:  true,
 	}
 }
 
@@ -184,7 +188,7 @@ func removeQuery(r *http.Request, name string) {
 }
 
 // readCredential returns the one credential of a request. The same one in two places is accepted.
-func readCredential(r *http.Request, c *config) (authkey.Presented, *Error) {
+func readCredential(header http.Header, r *http.Request, c *config) (authkey.Presented, *Error) {
 	var found string
 	for i := range c.sources {
 		credential, ok := c.sources[i].read(r)
@@ -196,6 +200,10 @@ func readCredential(r *http.Request, c *config) (authkey.Presented, *Error) {
 			return authkey.Presented{}, errMalformed(c.realm)
 		case found == "":
 			found = credential
+			if c.sources[i].inURL {
+				header.Set("Cache-Control", "private")
+				header.Set("Referrer-Policy", "no-referrer")
+			}
 		case subtle.ConstantTimeCompare([]byte(found), []byte(credential)) != 1:
 			return authkey.Presented{}, errAmbiguous(c.realm)
 		}

@@ -69,9 +69,12 @@ func TestWhatElseIsInTheRequestStays(t *testing.T) {
 	r := httptest.NewRequest("GET", "/v1/search?b=2&key="+goodKey+"&a=%201", nil)
 	r.Header.Set("Accept", "text/plain")
 	r.AddCookie(&http.Cookie{Name: "session", Value: "s"})
-	a, _, refusal := admit(t, middleware.Authenticate(demoCallers(), everySource), r)
+	a, h, refusal := admit(t, middleware.Authenticate(demoCallers(), everySource), r)
 	if refusal != nil {
 		t.Fatal(refusal)
+	}
+	if h.Get("Cache-Control") != "private" || h.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("header %v lets caches and links keep the key", h)
 	}
 	clean := a.Request()
 	if clean.URL.RawQuery != "b=2&a=%201" || clean.RequestURI != "/v1/search?b=2&a=%201" {

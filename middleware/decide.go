@@ -86,6 +86,9 @@ func (a *Admission) decide(ctx context.Context, name Step, l *limit, request rat
 		request.Project, request.Key, request.Epoch = a.identity.Project, a.identity.Key, a.identity.Epoch
 		decision, err = l.limiter.Admit(ctx, request)
 	}
+	if errors.Is(err, ratelimit.ErrStale) {
+		err = fmt.Errorf("middleware: the identity stays stale; are its store and the limiter on the same Redis? %w", err)
+	}
 	if err != nil {
 		return a.undecided(name, l, err, began)
 	}

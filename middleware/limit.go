@@ -169,7 +169,8 @@ func (s *Limited) Meter(recorder Recorder, product, kind string) *Metered {
 type LimitedBy struct{ *step }
 
 // LimitBy returns a stage that limits by a key, where nobody is authenticated. No override applies to
-// it, and it sends no RateLimit fields; a refusal has Retry-After.
+// it, and it sends no RateLimit fields; a refusal has Retry-After. A request of the stage costs one Redis
+// call, which is not shared with a stage behind it that limits identities.
 func LimitBy(key Key, limiter Limiter, policies ...ratelimit.Policy) *LimitedBy {
 	s := newLimit(limiter, policies, &key)
 	if key.Of == nil {

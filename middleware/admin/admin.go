@@ -1,0 +1,280 @@
+// Package admin is the admin route: an http.Handler that changes limits, hands out and revokes keys and
+// tells usage. What it changes holds for the very next request, on every replica.
+//
+//	handler, err := admin.New(admin.BearerToken(token),
+//		admin.WithPrefix("/admin"),
+//		admin.WithOverrides(overrides),
+//		admin.WithKeys(store, issuer),
+//		admin.WithUsage(usage),
+//		admin.WithLimits(limiter),
+//		admin.WithRoute("GET /v1/search", search.Policies()...),
+//	)
+//	mux.Handle("/admin/", handler)
+//
+// Every part is an option, and answers 404 "not_served" where it was not given. Below the prefix:
+//
+//	GET PUT DELETE  /v1/orgs/{org}/overrides                       list, write, clear with ?project=
+//	GET DELETE      /v1/orgs/{org}/overrides/{id}
+//	GET             /v1/orgs/{org}/projects/{project}/limits       ?endpoint=&key=
+//	GET POST        /v1/orgs/{org}/projects/{project}/keys         list, issue
+//	GET DELETE      /v1/orgs/{org}/projects/{project}/keys/{id}    read, revoke with ?reason=
+//	GET             /v1/orgs/{org}/usage                           ?project=&from=&to=&step=
+//
+// HEAD works wherever GET does. A list is {"items":[...],"next":"..."}; next, where there is one, is the
+// cursor= of the next page, and limit= sets the length of a page. Times are RFC 3339 in UTC, durations as
+// in Go ("1m30s"). An override has a strong ETag (RFC 9110, section 8.8.3); If-Match, and If-None-Match: *
+// for a write, make concurrent edits lose nothing.
+//
+// Errors are problems (RFC 9457) with a code to branch on, and errors, where single fields of a body are
+// to blame: [{"pointer","code","message"}]. A secret is shown in one answer only: the one that issues it.
+//
+// Do not mount the handler where strangers need not reach it: a listener of its own is best. It is not
+// behind the limits that it changes. It takes no cookies, so give it an [Authorizer] that takes none.
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/middleware/meter"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// ErrInvalid: something given to New is nil or out of its bounds.
+var ErrInvalid = errors.New("admin: invalid")
+
+// Handler is the admin route. Make it with New. Safe for concurrent use; it has nothing to close.
+type Handler struct {
+	authorizer Authorizer
+	prefix     string
+	overrides  *ratelimit.Overrides
+	store      authkey.Store
+	issuer     *authkey.Issuer
+	usage      UsageReader
+	limiter    middleware.Limiter
+	routes     []route
+	audit      []func(Change)
+	log        *slog.Logger
+	mux        *http.ServeMux
+}
+
+// New returns the handler. It needs an authorizer, and serves the parts that its options name. It does
+// no I/O. The error joins all that is wrong with the arguments; each fault is ErrInvalid.
+func New(authorizer Authorizer, opts ...Option) (*Handler, error) {
+	h := &Handler{authorizer: authorizer, log: slog.New(slog.DiscardHandler)}
+	faults := []error{validAuthorizer(authorizer)}
+	for i, o := range opts {
+		if o == nil {
+			faults = append(faults, fmt.Errorf("%w option: number %d is nil", ErrInvalid, i+1))
+			continue
+		}
+		faults = append(faults, o.apply(h))
+	}
+	if len(h.routes) > 0 && h.limiter == nil {
+		faults = append(faults, fmt.Errorf("%w option: WithRoute needs WithLimits too", ErrInvalid))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	h.mount()
+	return h, nil
+}
+
+func (h *Handler) mount() {
+	h.mux = http.NewServeMux()
+	serve := func(given bool, pattern string, methods map[string]action) {
+		e := &endpoint{Handler: h, methods: methods}
+		if !given {
+			e.absent = problemOf(http.StatusNotFound, codeNotServed, "This part of the admin route is not served here.")
+		}
+		h.mux.Handle(h.prefix+"/v1/orgs/{org}"+pattern, e)
+	}
+	serve(h.overrides != nil, "/overrides", map[string]action{
+		http.MethodGet: h.listOverrides, http.MethodPut: h.putOverride, http.MethodDelete: h.clearOverrides,
+	})
+	serve(h.overrides != nil, "/overrides/{id}", map[string]action{
+		http.MethodGet: h.getOverride, http.MethodDelete: h.deleteOverride,
+	})
+	serve(h.limiter != nil, "/projects/{project}/limits", map[string]action{http.MethodGet: h.listLimits})
+	serve(h.store != nil, "/projects/{project}/keys", map[string]action{
+		http.MethodGet: h.listKeys, http.MethodPost: h.issueKey,
+	})
+	serve(h.store != nil, "/projects/{project}/keys/{id}", map[string]action{
+		http.MethodGet: h.getKey, http.MethodDelete: h.revokeKey,
+	})
+	serve(h.usage != nil, "/usage", map[string]action{http.MethodGet: h.listUsage})
+	h.mux.Handle("/", h.nowhere())
+}
+
+func (h *Handler) nowhere() *endpoint {
+	return &endpoint{Handler: h, absent: problemOf(http.StatusNotFound, codeNotFound, "There is nothing here.")}
+}
+
+// ServeHTTP serves a request, whose path begins with the prefix.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The mux would redirect a path such as //v1 to where it is not mounted.
+	if p := r.URL.EscapedPath(); p == "" || p[0] != '/' || path.Clean(p) != p {
+		h.nowhere().ServeHTTP(w, r)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// Option adds a part to New, or changes a default.
+type Option interface{ apply(*Handler) error }
+
+type optionFunc func(*Handler) error
+
+func (f optionFunc) apply(h *Handler) error { return f(h) }
+
+// UsageReader tells what was used. *meter.Meter and *meter.Reader are ones. Implementations are safe for
+// concurrent use; their errors are those of meter.Reader, and items come in its order.
+type UsageReader interface {
+	Usage(ctx context.Context, query meter.Query) ([]meter.Item, error)
+}
+
+// Change is what an actor has changed, for an audit trail. It holds no secret.
+type Change struct {
+	// Actor is who did it, and RequestID the X-Request-Id of the answer.
+	Actor     Actor
+	RequestID string
+	// Action is "override.set", "override.delete", "override.clear", "key.issue" or "key.revoke".
+	Action string
+	// Org, Project and ID are what it was done to. Project is "" for an override of the whole org and for
+	// "override.delete", ID is "" for "override.clear".
+	Org, Project, ID string
+}
+
+// WithPrefix sets the path that the handler is mounted under, such as "/admin": segments of letters,
+// digits and ". _ ~ -". Requests come with it, so do not strip it; Location fields go out with it. The
+// default is none.
+func WithPrefix(prefix string) Option {
+	return optionFunc(func(h *Handler) error {
+		const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-/"
+		if prefix != "" && (prefix[0] != '/' || prefix == "/" || path.Clean(prefix) != prefix || strings.Trim(prefix, allowed) != "") {
+			return fmt.Errorf("%w option: WithPrefix(%.100q) must be like \"/admin\", without a slash at the end", ErrInvalid, prefix)
+		}
+		h.prefix = prefix
+		return nil
+	})
+}
+
+// WithOverrides serves the overrides.
+func WithOverrides(overrides *ratelimit.Overrides) Option {
+	return optionFunc(func(h *Handler) error {
+		if overrides == nil {
+			return fmt.Errorf("%w option: WithOverrides(nil)", ErrInvalid)
+		}
+		h.overrides = overrides
+		return nil
+	})
+}
+
+// WithKeys serves the keys of a store, and issues new ones with an issuer on the same store.
+func WithKeys(store authkey.Store, issuer *authkey.Issuer) Option {
+	return optionFunc(func(h *Handler) error {
+		if store == nil || issuer == nil {
+			return fmt.Errorf("%w option: WithKeys needs a store and an issuer, neither nil", ErrInvalid)
+		}
+		if s, ok := store.(interface{ Err() error }); ok && s.Err() != nil {
+			return fmt.Errorf("%w option: WithKeys: %w", ErrInvalid, s.Err())
+		}
+		h.store, h.issuer = store, issuer
+		return nil
+	})
+}
+
+// WithUsage serves usage.
+func WithUsage(reader UsageReader) Option {
+	return optionFunc(func(h *Handler) error {
+		if reader == nil {
+			return fmt.Errorf("%w option: WithUsage(nil)", ErrInvalid)
+		}
+		h.usage = reader
+		return nil
+	})
+}
+
+// WithLimits serves the limits of the endpoints that WithRoute declares, as a limiter finds them. Give it
+// one with a longer timeout than that of requests where Redis is far.
+func WithLimits(limiter middleware.Limiter) Option {
+	return optionFunc(func(h *Handler) error {
+		if limiter == nil {
+			return fmt.Errorf("%w option: WithLimits(nil)", ErrInvalid)
+		}
+		h.limiter = limiter
+		return nil
+	})
+}
+
+// route is an endpoint and what it is limited by.
+type route struct {
+	endpoint string
+	policies []ratelimit.Policy
+}
+
+// WithRoute declares an endpoint, as middleware.Endpoint names it, and its policies, of which a stage's
+// Policies tells. Those with a partition of the caller's own, as LimitBy has, belong to no project and
+// are left out. An endpoint is declared once.
+func WithRoute(endpoint string, policies ...ratelimit.Policy) Option {
+	return optionFunc(func(h *Handler) error {
+		method, template, _ := strings.Cut(endpoint, " ")
+		if endpoint != middleware.Unmatched && (len(endpoint) > maxEndpoint || method == "" || !strings.Contains(template, "/")) {
+			return fmt.Errorf("%w option: WithRoute(%.100q) must be like \"GET /items/{id}\"", ErrInvalid, endpoint)
+		}
+		if h.route(endpoint) != nil {
+			return fmt.Errorf("%w option: WithRoute(%.100q) is there twice", ErrInvalid, endpoint)
+		}
+		names := map[string]bool{}
+		declared := route{endpoint: endpoint}
+		for _, p := range policies {
+			if err := p.Validate(); err != nil {
+				return fmt.Errorf("%w option: WithRoute(%.100q): %w", ErrInvalid, endpoint, err)
+			}
+			if !slices.Contains([]ratelimit.Partition{"", ratelimit.ByProject, ratelimit.ByKey, ratelimit.ByOrg}, p.Partition) {
+				continue
+			}
+			p.Name = cmp.Or(p.Name, "requests") // as ratelimit has it
+			if names[p.Name] {
+				return fmt.Errorf("%w option: WithRoute(%.100q): two policies are named %q", ErrInvalid, endpoint, p.Name)
+			}
+			names[p.Name] = true
+			declared.policies = append(declared.policies, p)
+		}
+		h.routes = append(h.routes, declared)
+		return nil
+	})
+}
+
+// WithAudit calls a function after each successful change, before it is answered. It must be safe for
+// concurrent use. Several are called in the order given.
+func WithAudit(report func(Change)) Option {
+	return optionFunc(func(h *Handler) error {
+		if report == nil {
+			return fmt.Errorf("%w option: WithAudit(nil)", ErrInvalid)
+		}
+		h.audit = append(h.audit, report)
+		return nil
+	})
+}
+
+// WithLogger logs why a request was answered with 500 or 503, which the answer does not tell. The default
+// is not to log.
+func WithLogger(logger *slog.Logger) Option {
+	return optionFunc(func(h *Handler) error {
+		if logger == nil {
+			return fmt.Errorf("%w option: WithLogger(nil)", ErrInvalid)
+		}
+		h.log = logger
+		return nil
+	})
+}
