@@ -1,0 +1,129 @@
+package telemetry
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+const (
+	redisErrorsName = "tollgate_redis_errors_total"
+	redisErrorsHelp = "Outages that a step met, by class."
+)
+
+var redisErrorsLabels = []string{"step", "class"}
+
+var (
+	redisErrors = describe(redisErrorsName, redisErrorsHelp, redisErrorsLabels...)
+	lookups     = describe("tollgate_cache_lookups_total", "Look-ups in a cache, by result.", "cache", "result")
+	entries     = describe("tollgate_cache_entries", "Entries in a cache now.", "cache")
+	storeErrors = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
+	stale       = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
+	recorded    = describe("tollgate_usage_recorded_units_total", "Units of usage that were taken in.")
+	flushed     = describe("tollgate_usage_flushed_units_total", "Units of usage that were written to Redis.")
+	dropped     = describe("tollgate_usage_dropped_units_total", "Units of usage that were lost.")
+	invalid     = describe("tollgate_usage_invalid_records_total", "Records of usage that were out of bounds.")
+	pending     = describe("tollgate_usage_pending_units", "Units of usage that are not written yet.")
+	names       = describe("tollgate_usage_pending_names", "Distinct names of usage that are not written yet.")
+	oldest      = describe("tollgate_usage_oldest_pending_seconds", "Age of the oldest usage that is not written yet.")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe sends the descriptions of all metrics, as prometheus.Collector asks.
+func (c *Collector) Describe(to chan<- *prometheus.Desc) {
+	c.decisions.Describe(to)
+	c.durations.Describe(to)
+	for _, d := range []*prometheus.Desc{
+		redisErrors, lookups, entries, storeErrors, stale,
+		recorded, flushed, dropped, invalid, pending, names, oldest,
+	} {
+		to <- d
+	}
+}
+
+// Collect sends the metrics, as prometheus.Collector asks. Those of a verifier, a limiter or a meter are
+// sent if New was given one.
+func (c *Collector) Collect(to chan<- prometheus.Metric) {
+	c.decisions.Collect(to)
+	c.durations.Collect(to)
+	c.redisErrors.Collect(to)
+	c.collectVerifiers(to)
+	c.collectLimiters(to)
+	c.collectMeters(to)
+}
+
+func (c *Collector) collectVerifiers(to chan<- prometheus.Metric) {
+	if len(c.verifiers) == 0 {
+		return
+	}
+	var hits, negative, misses, failed uint64
+	var good, bad int
+	for _, v := range c.verifiers {
+		s := v.Stats()
+		hits, negative, misses, failed = hits+s.Hits, negative+s.NegativeHits, misses+s.Misses, failed+s.StoreErrors
+		good, bad = good+s.Entries, bad+s.NegativeEntries
+	}
+	to <- count(lookups, hits, "keys", "hit")
+	to <- count(lookups, negative, "keys", "negative_hit")
+	to <- count(lookups, misses, "keys", "miss")
+	to <- gauge(entries, float64(good), "keys")
+	to <- gauge(entries, float64(bad), "unknown_keys")
+	to <- count(storeErrors, failed)
+}
+
+func (c *Collector) collectLimiters(to chan<- prometheus.Metric) {
+	if len(c.limiters) == 0 {
+		return
+	}
+	var hits, misses, old uint64
+	var orgs int
+	for _, l := range c.limiters {
+		s := l.Stats()
+		hits, misses, old, orgs = hits+s.Hits, misses+s.Misses, old+s.Stale, orgs+s.Orgs
+	}
+	to <- count(lookups, hits, "overrides", "hit")
+	to <- count(lookups, misses, "overrides", "miss")
+	to <- gauge(entries, float64(orgs), "overrides")
+	to <- count(stale, old)
+}
+
+func (c *Collector) collectMeters(to chan<- prometheus.Metric) {
+	if len(c.meters) == 0 {
+		return
+	}
+	var took, wrote, lost, wrong, waiting uint64
+	var distinct int
+	var age time.Duration
+	failures := make(map[lua.Class]uint64)
+	for _, m := range c.meters {
+		s := m.Stats()
+		took, wrote, lost, wrong = took+s.Recorded, wrote+s.Flushed, lost+s.Dropped, wrong+s.Invalid
+		waiting, distinct, age = waiting+s.Pending, distinct+s.Entries, max(age, s.OldestPending)
+		for class, n := range s.Failures {
+			failures[class] += n
+		}
+	}
+	to <- count(recorded, took)
+	to <- count(flushed, wrote)
+	to <- count(dropped, lost)
+	to <- count(invalid, wrong)
+	to <- gauge(pending, float64(waiting))
+	to <- gauge(names, float64(distinct))
+	to <- gauge(oldest, age.Seconds())
+	for class, n := range failures {
+		to <- count(redisErrors, n, flushStep, string(class))
+	}
+}
+
+func count(desc *prometheus.Desc, n uint64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
+}
+
+func gauge(desc *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+}

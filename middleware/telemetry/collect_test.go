@@ -1,0 +1,161 @@
+package telemetry_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/middleware/meter"
+	"github.com/tollgate-go/tollgate/middleware/telemetry"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+type verifierStats authkey.Stats
+
+func (s verifierStats) Stats() authkey.Stats { return authkey.Stats(s) }
+
+type limiterStats ratelimit.Stats
+
+func (s limiterStats) Stats() ratelimit.Stats { return ratelimit.Stats(s) }
+
+type meterStats meter.Stats
+
+func (s meterStats) Stats() meter.Stats { return meter.Stats(s) }
+
+func full() []telemetry.Option {
+	return []telemetry.Option{
+		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Entries: 5, NegativeEntries: 6}),
+		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Orgs: 10}),
+		telemetry.WithMeter(meterStats{
+			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
+			Failures: map[lua.Class]uint64{lua.ClassTimeout: 15, lua.ClassConfig: 16},
+		}),
+	}
+}
+
+func TestCollectSources(t *testing.T) {
+	t.Parallel()
+	const want = `
+# HELP tollgate_cache_entries Entries in a cache now.
+# TYPE tollgate_cache_entries gauge
+tollgate_cache_entries{cache="keys"} 5
+tollgate_cache_entries{cache="overrides"} 10
+tollgate_cache_entries{cache="unknown_keys"} 6
+# HELP tollgate_cache_lookups_total Look-ups in a cache, by result.
+# TYPE tollgate_cache_lookups_total counter
+tollgate_cache_lookups_total{cache="keys",result="hit"} 1
+tollgate_cache_lookups_total{cache="keys",result="miss"} 3
+tollgate_cache_lookups_total{cache="keys",result="negative_hit"} 2
+tollgate_cache_lookups_total{cache="overrides",result="hit"} 7
+tollgate_cache_lookups_total{cache="overrides",result="miss"} 8
+# HELP tollgate_redis_errors_total Outages that a step met, by class.
+# TYPE tollgate_redis_errors_total counter
+tollgate_redis_errors_total{class="config",step="flush"} 16
+tollgate_redis_errors_total{class="timeout",step="flush"} 15
+# HELP tollgate_stale_answers_total Answers of Redis that a change had made old; they are asked again.
+# TYPE tollgate_stale_answers_total counter
+tollgate_stale_answers_total 9
+# HELP tollgate_store_errors_total Look-ups that the store of keys did not answer.
+# TYPE tollgate_store_errors_total counter
+tollgate_store_errors_total 4
+# HELP tollgate_usage_dropped_units_total Units of usage that were lost.
+# TYPE tollgate_usage_dropped_units_total counter
+tollgate_usage_dropped_units_total 12
+# HELP tollgate_usage_flushed_units_total Units of usage that were written to Redis.
+# TYPE tollgate_usage_flushed_units_total counter
+tollgate_usage_flushed_units_total 11
+# HELP tollgate_usage_invalid_records_total Records of usage that were out of bounds.
+# TYPE tollgate_usage_invalid_records_total counter
+tollgate_usage_invalid_records_total 13
+# HELP tollgate_usage_oldest_pending_seconds Age of the oldest usage that is not written yet.
+# TYPE tollgate_usage_oldest_pending_seconds gauge
+tollgate_usage_oldest_pending_seconds 1.5
+# HELP tollgate_usage_pending_names Distinct names of usage that are not written yet.
+# TYPE tollgate_usage_pending_names gauge
+tollgate_usage_pending_names 14
+# HELP tollgate_usage_pending_units Units of usage that are not written yet.
+# TYPE tollgate_usage_pending_units gauge
+tollgate_usage_pending_units 9
+# HELP tollgate_usage_recorded_units_total Units of usage that were taken in.
+# TYPE tollgate_usage_recorded_units_total counter
+tollgate_usage_recorded_units_total 20
+`
+	compare(t, newCollector(t, full()...), want)
+}
+
+func TestCollectAddsUpSources(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, append(full(), append(full(), telemetry.WithMeter(meterStats{OldestPending: time.Second}))...)...)
+	compare(t, c, `
+# HELP tollgate_cache_entries Entries in a cache now.
+# TYPE tollgate_cache_entries gauge
+tollgate_cache_entries{cache="keys"} 10
+tollgate_cache_entries{cache="overrides"} 20
+tollgate_cache_entries{cache="unknown_keys"} 12
+# HELP tollgate_redis_errors_total Outages that a step met, by class.
+# TYPE tollgate_redis_errors_total counter
+tollgate_redis_errors_total{class="config",step="flush"} 32
+tollgate_redis_errors_total{class="timeout",step="flush"} 30
+# HELP tollgate_usage_oldest_pending_seconds Age of the oldest usage that is not written yet.
+# TYPE tollgate_usage_oldest_pending_seconds gauge
+tollgate_usage_oldest_pending_seconds 1.5
+# HELP tollgate_usage_recorded_units_total Units of usage that were taken in.
+# TYPE tollgate_usage_recorded_units_total counter
+tollgate_usage_recorded_units_total 40
+`, "tollgate_cache_entries", "tollgate_redis_errors_total", "tollgate_usage_oldest_pending_seconds", "tollgate_usage_recorded_units_total")
+}
+
+func TestCollectWithoutSources(t *testing.T) {
+	t.Parallel()
+	if n := testutil.CollectAndCount(newCollector(t)); n != 0 {
+		t.Errorf("%d series of a new collector, want 0", n)
+	}
+}
+
+// TestRegister has the registry check what Collect sends against what Describe promised.
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, full()...)
+	c.Observe(middleware.Event{
+		Step: middleware.StepTake, Outcome: middleware.OutcomeFailed, Endpoint: middleware.Unmatched,
+		Err: fmt.Errorf("%w: %w", ratelimit.ErrUnavailable, context.Canceled),
+	})
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(c); err != nil {
+		t.Fatalf("Register: %v", err)
+	}
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil {
+		t.Fatalf("Gather: %v", err)
+	}
+	for _, p := range problems {
+		t.Errorf("lint: %s: %s", p.Metric, p.Text)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatalf("Gather: %v", err)
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "tollgate_") {
+			t.Errorf("%s is not named tollgate_*", f.GetName())
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true}; !allowed[l.GetName()] {
+					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
+				}
+			}
+		}
+	}
+	if len(families) != 14 {
+		t.Errorf("%d metrics, want 14", len(families))
+	}
+}

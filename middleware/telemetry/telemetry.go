@@ -1,0 +1,152 @@
+// Package telemetry shows Prometheus what Tollgate does: how requests were decided, how long each step
+// took, how the caches and Redis fare, and whether usage reaches Redis.
+//
+//	metrics, err := telemetry.New(
+//		telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage),
+//	)
+//	prometheus.MustRegister(metrics)
+//
+//	auth := middleware.Authenticate(verifier, middleware.WithObserver(metrics))
+//
+// The metrics:
+//
+//	tollgate_decisions_total{step,outcome,code,endpoint}  what each step decided
+//	tollgate_step_duration_seconds{step}                  how long it took; step "handler" is the handler
+//	tollgate_redis_errors_total{step,class}               outages; step "flush" is that of the meter
+//	tollgate_cache_lookups_total{cache,result}            keys: hit, negative_hit, miss; overrides: hit, miss
+//	tollgate_cache_entries{cache}                         keys, unknown_keys, overrides
+//	tollgate_store_errors_total                           look-ups that the store of keys did not answer
+//	tollgate_stale_answers_total                          answers of Redis that a change had made old
+//	tollgate_usage_recorded_units_total                   units that the meter took in
+//	tollgate_usage_flushed_units_total                    units that Redis has
+//	tollgate_usage_dropped_units_total                    units that were lost: alert on it
+//	tollgate_usage_invalid_records_total                  calls of Record that were out of bounds
+//	tollgate_usage_pending_units                          what a crash would lose now
+//	tollgate_usage_pending_names                          how much of WithMaxPending is taken
+//	tollgate_usage_oldest_pending_seconds                 how far flushing is behind: alert on it
+//
+// Every label has a bounded set of values, whatever clients send. No org, project or key is one: what a
+// customer used is in package meter, and this one is not for billing.
+package telemetry
+
+import (
+	"errors"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// ErrInvalid says that an option is out of its bounds. Compare with errors.Is.
+var ErrInvalid = errors.New("telemetry: invalid option")
+
+var (
+	_ prometheus.Collector = (*Collector)(nil)
+	_ middleware.Observer  = (*Collector)(nil)
+)
+
+// Other is the label of everything beyond the bound of a label.
+const Other = "other"
+
+// flushStep is the step of a Redis error that the meter met.
+const flushStep = "flush"
+
+// buckets are seconds, from a decision in memory to a slow handler. 0.05 is the limiter's own bound.
+var buckets = []float64{
+	.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10,
+}
+
+// Collector counts the events of stages and reads the counts of a verifier, a limiter and a meter. Make
+// it with New. Safe for concurrent use; it has nothing to close.
+type Collector struct {
+	config
+	decisions   *prometheus.CounterVec
+	durations   *prometheus.HistogramVec
+	redisErrors *prometheus.CounterVec
+
+	steps, outcomes, codes, endpoints labels
+}
+
+// New returns a Collector. It starts nothing and registers itself nowhere. The error joins all that is
+// wrong with the options.
+func New(opts ...Option) (*Collector, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Collector{
+		config: c,
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tollgate_decisions_total", Help: "Decisions on requests, by step, outcome, code and endpoint.",
+		}, []string{"step", "outcome", "code", "endpoint"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tollgate_step_duration_seconds", Help: "Time that a step of a request took.", Buckets: buckets,
+		}, []string{"step"}),
+		redisErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: redisErrorsName, Help: redisErrorsHelp,
+		}, redisErrorsLabels),
+		// The first three are closed sets; their bounds hold for whoever else sends events.
+		steps: labels{most: 16}, outcomes: labels{most: 16}, codes: labels{most: 64},
+		endpoints: labels{most: c.maxEndpoints},
+	}, nil
+}
+
+// Observe counts an event of a stage. It allocates nothing for an event like one that came before, unless
+// that is an error.
+func (c *Collector) Observe(e middleware.Event) {
+	step := c.steps.label(string(e.Step))
+	c.durations.WithLabelValues(step).Observe(e.Duration.Seconds())
+	if e.Step == middleware.StepHandler {
+		return // it decides nothing
+	}
+	code := "none"
+	if refusal, ok := errors.AsType[*middleware.Error](e.Err); ok {
+		code = c.codes.label(refusal.Code)
+	}
+	outcome, endpoint := c.outcomes.label(string(e.Outcome)), c.endpoints.label(e.Endpoint)
+	c.decisions.WithLabelValues(step, outcome, code, endpoint).Inc()
+	if errors.Is(e.Err, authkey.ErrUnavailable) || errors.Is(e.Err, ratelimit.ErrUnavailable) {
+		c.redisErrors.WithLabelValues(step, string(lua.Classify(e.Err))).Inc()
+	}
+}
+
+// labels are the values of a label: the first that come, up to a bound.
+type labels struct {
+	most  int
+	mu    sync.RWMutex
+	known map[string]string
+}
+
+// label returns what stands for a value: itself, as valid UTF-8, or Other.
+func (l *labels) label(value string) string {
+	l.mu.RLock()
+	label, ok := l.known[value]
+	full := len(l.known) >= l.most
+	l.mu.RUnlock()
+	if ok {
+		return label
+	}
+	if full {
+		return Other
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if label, ok := l.known[value]; ok {
+		return label
+	}
+	if len(l.known) >= l.most {
+		return Other
+	}
+	if l.known == nil {
+		l.known = make(map[string]string)
+	}
+	value = strings.Clone(value)
+	label = strings.ToValidUTF8(value, "\uFFFD")
+	l.known[value] = label
+	return label
+}
