@@ -66,31 +66,57 @@ var credentialID = rapid.Custom(func(t *rapid.T) string {
 func TestKeysNeverMeet(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		type drawn struct {
-			kind  int
-			parts []string
-			key   string
-		}
-		var all [2]drawn
-		for i := range all {
-			d := &all[i]
-			d.kind = rapid.IntRange(0, len(builders)-1).Draw(t, "kind")
-			for j, g := range builders[d.kind].parts {
-				text := g.Draw(t, "part")
-				if i == 1 && d.kind == all[0].kind && rapid.Bool().Draw(t, "same") {
-					text = all[0].parts[j]
-				}
-				d.parts = append(d.parts, text)
-			}
-			d.key = builders[d.kind].build(d.parts)
-			oneTag(t, builders[d.kind].name, d.key)
-		}
-		a, b := all[0], all[1]
-		same := a.kind == b.kind && slices.Equal(a.parts, b.parts)
-		if (a.key == b.key) != same {
-			t.Errorf("%s %q gives %q, %s %q gives %q", builders[a.kind].name, a.parts, a.key, builders[b.kind].name, b.parts, b.key)
+		for range 20 {
+			twoKeys(t)
 		}
 	})
+}
+
+func twoKeys(t *rapid.T) {
+	type drawn struct {
+		kind  int
+		parts []string
+		key   string
+	}
+	var all [2]drawn
+	for i := range all {
+		d := &all[i]
+		d.kind = rapid.IntRange(0, len(builders)-1).Draw(t, "kind")
+		if i == 1 && rapid.IntRange(0, 2).Draw(t, "a like key") > 0 {
+			d.kind, d.parts = all[0].kind, alike(t, all[0].parts)
+		}
+		for j := len(d.parts); j < len(builders[d.kind].parts); j++ {
+			d.parts = append(d.parts, builders[d.kind].parts[j].Draw(t, "part"))
+		}
+		d.key = builders[d.kind].build(d.parts)
+		oneTag(t, builders[d.kind].name, d.key)
+	}
+	a, b := all[0], all[1]
+	same := a.kind == b.kind && slices.Equal(a.parts, b.parts)
+	if (a.key == b.key) != same {
+		t.Errorf("%s %q gives %q, %s %q gives %q", builders[a.kind].name, a.parts, a.key, builders[b.kind].name, b.parts, b.key)
+	}
+}
+
+// alike returns parts that a careless key would mix up with those given: some of the same, the same
+// bytes cut elsewhere, or a part in the form that escaping gives it.
+func alike(t *rapid.T, parts []string) []string {
+	switch rapid.IntRange(0, 2).Draw(t, "alike") {
+	case 0:
+		return slices.Clone(parts[:rapid.IntRange(0, len(parts)).Draw(t, "same")])
+	case 1:
+		cut := strings.SplitN(strings.Join(parts, ":"), ":", len(parts))
+		if cut[0] == parts[0] {
+			return cut
+		}
+	default:
+		i := rapid.IntRange(0, len(parts)-1).Draw(t, "escaped")
+		escaped := slices.Clone(parts)
+		if escaped[i] = lua.Escape(parts[i]); escaped[i] != "" {
+			return escaped
+		}
+	}
+	return nil
 }
 
 // oneTag checks that a key opens one hash tag, which is a bucket, and holds nothing that hurts a reader.
