@@ -24,7 +24,7 @@ type Admission struct {
 	authenticator Authenticator
 	presented     authkey.Presented
 	identity      *authkey.Identity
-	results       []ratelimit.Result
+	results       []found
 	at            time.Time // of the last decision
 	counts        []count
 
@@ -54,7 +54,11 @@ func (a *Admission) Endpoint() string { return a.endpoint }
 // Decision returns what the limits of the request said so far, all stages and takes together. Without a
 // limit, or where it could not be counted, it has no results.
 func (a *Admission) Decision() ratelimit.Decision {
-	return ratelimit.Decision{Allowed: !a.refused, At: a.at, Results: slices.Clone(a.results)}
+	d := ratelimit.Decision{Allowed: !a.refused, At: a.at}
+	for i := range a.results {
+		d.Results = append(d.Results, a.results[i].Result)
+	}
+	return d
 }
 
 // Take charges a policy of the request's stages with more units, for a cost that only the handler knows.

@@ -92,7 +92,7 @@ func (a *Admission) decide(ctx context.Context, name Step, l *limit, request rat
 	if err != nil {
 		return a.undecided(name, l, err, began)
 	}
-	a.merge(&decision)
+	a.merge(l, &decision)
 	a.setFields(l)
 	e := Event{Step: name, Outcome: OutcomeAllowed, Decision: &decision}
 	if !decision.Allowed {
@@ -122,26 +122,32 @@ func (a *Admission) undecided(name Step, l *limit, cause error, began time.Time)
 	return refusal
 }
 
+// found is the result of a policy. One that is anonymous, of LimitBy, is not in the fields.
+type found struct {
+	ratelimit.Result
+	anonymous bool
+}
+
 // merge adds what a decision found to what was found before; the same policy's result is replaced.
-func (a *Admission) merge(d *ratelimit.Decision) {
+func (a *Admission) merge(l *limit, d *ratelimit.Decision) {
 	a.at = d.At
 	for i := range d.Results {
 		r := &d.Results[i]
-		at := slices.IndexFunc(a.results, func(old ratelimit.Result) bool {
+		at := slices.IndexFunc(a.results, func(old found) bool {
 			return old.Policy == r.Policy && old.Partition == r.Partition
 		})
 		if at < 0 {
-			a.results = append(a.results, *r)
+			a.results = append(a.results, found{*r, l.anonymous})
 		} else {
-			a.results[at] = *r
+			a.results[at] = found{*r, l.anonymous}
 		}
 	}
 }
 
 // setFields writes RateLimit-Policy and RateLimit as draft-ietf-httpapi-ratelimit-headers-10 has them:
 // lists of RFC 9651, a member for each policy, with the effective limit and window. They are for
-// authenticated callers only, and are left out where nothing was counted. Policy names need no escaping:
-// ratelimit.Policy allows none that would.
+// authenticated callers only, without what LimitBy found, and are left out where nothing was counted.
+// Policy names need no escaping: ratelimit.Policy allows none that would.
 func (a *Admission) setFields(l *limit) {
 	if l.anonymous || a.identity == nil || len(a.results) == 0 {
 		return
@@ -149,7 +155,10 @@ func (a *Admission) setFields(l *limit) {
 	policies, limits := make([]byte, 0, 96), make([]byte, 0, 96)
 	for i := range a.results {
 		r := &a.results[i]
-		if i > 0 {
+		if r.anonymous {
+			continue
+		}
+		if len(policies) > 0 {
 			policies, limits = append(policies, ", "...), append(limits, ", "...)
 		}
 		policies = appendMember(policies, r.Policy, ";q=", r.Limit)

@@ -73,8 +73,8 @@ func (e *Error) Render(w http.ResponseWriter, r *http.Request) {
 type Renderer func(w http.ResponseWriter, r *http.Request, e *Error)
 
 // SetHeaders sets the fields that a refusal needs whatever its body is: WWW-Authenticate, Retry-After,
-// Cache-Control and X-Request-Id. It returns the request id: the client's X-Request-Id if that is 1 to 64
-// letters, digits or ". _ -", else a new one.
+// Cache-Control and X-Request-Id. It returns the request id: the X-Request-Id that the response has already,
+// or else the request, if that is 1 to 64 letters, digits or ". _ -"; else a new one.
 func (e *Error) SetHeaders(h http.Header, r *http.Request) (requestID string) {
 	if e.challenge != "" {
 		h.Set("WWW-Authenticate", e.challenge)
@@ -83,7 +83,10 @@ func (e *Error) SetHeaders(h http.Header, r *http.Request) (requestID string) {
 		h.Set("Retry-After", strconv.FormatInt(seconds(e.RetryAfter), 10))
 	}
 	h.Set("Cache-Control", "no-store")
-	id := r.Header.Get("X-Request-Id")
+	id := h.Get("X-Request-Id")
+	if !validRequestID(id) {
+		id = r.Header.Get("X-Request-Id")
+	}
 	if !validRequestID(id) {
 		id = rand.Text()
 	}

@@ -58,6 +58,9 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 		a.request = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
 	} else {
 		a.request = r
+		if endpoint != Unmatched { // nearer to the handler, the route is known better
+			a.endpoint = endpoint
+		}
 	}
 	a.header = header
 	if err := s.admit(a); err != nil {
