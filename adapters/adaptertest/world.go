@@ -1,0 +1,209 @@
+package adaptertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// world is what the stages of one scenario ask and tell, all in memory. It is the Authenticator, the
+// Limiter, the Recorder and the Observer. Scenarios change it before they send.
+type world struct {
+	mu sync.Mutex
+
+	// known is who a credential stands for, bad what is wrong with it; any other is unknown.
+	known map[string]*authkey.Identity
+	bad   map[string]error
+	// epoch is the stamp that a limiter compares an identity's with. Refresh gives the current one.
+	epoch int64
+	// refreshed, if set, replaces what Refresh does.
+	refreshed func(held *authkey.Identity) (*authkey.Identity, error)
+	// broken makes the limiter fail.
+	broken error
+	// used counts for each limit.
+	used map[string]int64
+
+	authenticated, refreshes, decided int
+	recorded, observed                []string
+}
+
+// newWorld returns a world that knows the credentials "good", which may do all, "reader", a secret key
+// that may only read, "page", a publishable one, "other" of another project, "lost" without an org, and
+// one for each way to be bad.
+func newWorld() *world {
+	identity := func(project string, kind authkey.Kind, scopes ...string) *authkey.Identity {
+		return &authkey.Identity{
+			Org: "acme", Project: project, Key: "key-" + project, Credential: "id-" + project,
+			Kind: kind, Scopes: scopes, Products: []string{"maps"}, Method: "key", Epoch: 1,
+		}
+	}
+	w := &world{epoch: 1, used: map[string]int64{}}
+	w.known = map[string]*authkey.Identity{
+		"good":   identity("shop", authkey.KindSecret, "search", authkey.ScopeWrite),
+		"reader": identity("shop", authkey.KindSecret, "search"),
+		"page":   identity("shop", authkey.KindPublishable, authkey.ScopeWrite),
+		"other":  identity("yard", authkey.KindSecret, authkey.ScopeWrite),
+		"lost":   {Kind: authkey.KindSecret, Method: "key"},
+	}
+	w.bad = map[string]error{
+		"malformed": authkey.ErrMalformed, "revoked": authkey.ErrRevoked, "disabled": authkey.ErrDisabled,
+		"expired": authkey.ErrExpired, "early": authkey.ErrNotYetValid,
+		"down": fmt.Errorf("%w: connection refused", authkey.ErrUnavailable),
+	}
+	return w
+}
+
+// auth returns the stage that most scenarios begin with.
+func (w *world) auth(opts ...middleware.Option) *middleware.Authenticated {
+	return middleware.Authenticate(w, append([]middleware.Option{middleware.WithObserver(w)}, opts...)...)
+}
+
+func (w *world) Authenticate(_ context.Context, presented authkey.Presented) (*authkey.Identity, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.authenticated++
+	return w.find(presented)
+}
+
+func (w *world) find(presented authkey.Presented) (*authkey.Identity, error) {
+	if id := w.known[presented.Reveal()]; id != nil {
+		return id, nil
+	}
+	if err := w.bad[presented.Reveal()]; err != nil {
+		return nil, err
+	}
+	return nil, authkey.ErrUnknown
+}
+
+func (w *world) Refresh(_ context.Context, presented authkey.Presented, held *authkey.Identity) (*authkey.Identity, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refreshes++
+	if w.refreshed != nil {
+		return w.refreshed(held)
+	}
+	found, err := w.find(presented)
+	if err != nil {
+		return nil, err
+	}
+	fresh := *found
+	fresh.Epoch = w.epoch
+	return &fresh, nil
+}
+
+// Admit counts as the real limiter does, but its windows never end.
+func (w *world) Admit(_ context.Context, request ratelimit.Request) (ratelimit.Decision, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.decided++
+	if w.broken != nil {
+		return ratelimit.Decision{}, w.broken
+	}
+	if request.Epoch != 0 && request.Epoch != w.epoch {
+		return ratelimit.Decision{}, ratelimit.ErrStale
+	}
+	d := ratelimit.Decision{Allowed: true, At: time.Unix(1_700_000_000, 0)}
+	keys := make([]string, len(request.Charges))
+	for i, c := range request.Charges {
+		value, err := partition(&request, &c)
+		if err != nil {
+			return ratelimit.Decision{}, err
+		}
+		keys[i] = fmt.Sprintf("%q", []string{request.Org, value, request.Endpoint, c.Policy.Name})
+		exceeded := c.Policy.Limit == 0 || w.used[keys[i]]+c.Cost > c.Policy.Limit
+		d.Allowed = d.Allowed && (!exceeded || c.Policy.Monitor)
+		d.Results = append(d.Results, ratelimit.Result{Exceeded: exceeded})
+	}
+	for i, c := range request.Charges {
+		if d.Allowed && !d.Results[i].Exceeded {
+			w.used[keys[i]] += c.Cost
+		}
+		d.Results[i] = result(&c, w.used[keys[i]], d.Results[i].Exceeded)
+	}
+	return d, nil
+}
+
+func partition(request *ratelimit.Request, c *ratelimit.Charge) (string, error) {
+	value := c.Value
+	if request.Org != "" {
+		switch c.Policy.Partition {
+		case ratelimit.ByProject, "":
+			value = request.Project
+		case ratelimit.ByKey:
+			value = request.Key
+		case ratelimit.ByOrg:
+			value = request.Org
+		}
+	}
+	if value == "" {
+		return "", fmt.Errorf("%w request: no value for partition %s", ratelimit.ErrInvalid, c.Policy.Partition)
+	}
+	return string(c.Policy.Partition) + "=" + value, nil
+}
+
+func result(c *ratelimit.Charge, used int64, exceeded bool) ratelimit.Result {
+	r := ratelimit.Result{
+		Policy: c.Policy.Name, Partition: c.Policy.Partition, Monitor: c.Policy.Monitor,
+		Limit: c.Policy.Limit, Window: c.Policy.Window, Source: ratelimit.SourcePolicy,
+		Cost: c.Cost, Exceeded: exceeded, Used: used, Remaining: c.Policy.Limit - used,
+	}
+	if used > 0 {
+		r.NextAfter, r.ResetAfter = c.Policy.Window, c.Policy.Window
+	}
+	if exceeded {
+		r.RetryAfter = c.Policy.Window
+		if c.Cost > c.Policy.Limit || c.Policy.Limit == 0 {
+			r.RetryAfter = ratelimit.Never
+		}
+	}
+	return r
+}
+
+func (w *world) Record(u middleware.Usage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.recorded = append(w.recorded, fmt.Sprintf("%s/%s %s %s %q %d", u.Org, u.Project, u.Product, u.Kind, u.Source, u.Units))
+}
+
+func (w *world) Observe(e middleware.Event) {
+	line := fmt.Sprintf("%s %s %s", e.Step, e.Outcome, e.Endpoint)
+	if e.Step == middleware.StepHandler {
+		line += fmt.Sprintf(" %d %d", e.Status, e.Size)
+	}
+	var refusal *middleware.Error
+	if errors.As(e.Err, &refusal) {
+		line += " " + refusal.Code
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.observed = append(w.observed, line)
+}
+
+// calls says how often the world was asked.
+func (w *world) calls() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprintf("authenticate %d, refresh %d, limit %d", w.authenticated, w.refreshes, w.decided)
+}
+
+// usage has a line for each record: org/project product kind "source" units.
+func (w *world) usage() string { return w.list(&w.recorded) }
+
+// events has a line for each event: step outcome endpoint, then status and size or the code of an error.
+func (w *world) events() string { return w.list(&w.observed) }
+
+func (w *world) list(lines *[]string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(*lines) == 0 {
+		return "none"
+	}
+	return strings.Join(*lines, "\n")
+}
