@@ -1,0 +1,21 @@
+package ratelimit
+
+import (
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// ShiftClock makes the limiter's estimate of Redis time wrong.
+func (l *Limiter) ShiftClock(d time.Duration) { l.clock.offset.Add(d.Microseconds()) }
+
+// UsedAndAfter returns what a state counts at now, and how long until it counts at most units.
+func UsedAndAfter(a Algorithm, s lua.State, now, units int64) (used, after int64) {
+	w := windowOf(a, &s)
+	return w.used(now), w.after(now, units)
+}
+
+// ResultOf explains a state, without overrides.
+func ResultOf(c Charge, s lua.State, now int64) Result {
+	return resultOf(&c, effective{limit: c.Policy.Limit, window: c.Policy.Window, source: SourcePolicy}, &s, now)
+}
