@@ -1,10 +1,15 @@
 package ratelimit
 
 import (
+	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/tollgate-go/tollgate/lua"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // ShiftClock makes the limiter's estimate of Redis time wrong.
 func (l *Limiter) ShiftClock(d time.Duration) { l.clock.offset.Add(d.Microseconds()) }

@@ -1,0 +1,96 @@
+package ratelimit_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// embedded returns a client of a Redis in this process. A service passes the client that it has.
+func embedded() (rdb *redis.Client, stop func()) {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	rdb = redis.NewClient(&redis.Options{Addr: server.Addr()})
+	return rdb, func() {
+		if err := rdb.Close(); err != nil {
+			log.Print(err)
+		}
+		server.Close()
+	}
+}
+
+func ExampleNew() {
+	rdb, stop := embedded()
+	defer stop()
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		decision, err := limiter.Admit(context.Background(), ratelimit.Request{
+			Org: "acme", Project: "shop", Endpoint: "GET /v1/search",
+			Charges: []ratelimit.Charge{{Policy: ratelimit.PerHour(2).Fixed(), Cost: 1}},
+		})
+		if err != nil {
+			log.Fatal(err) // Redis did not answer: nobody knows
+		}
+		fmt.Println(decision.Allowed, decision.Results[0].Remaining, decision.RetryAfter().Round(time.Hour))
+	}
+	// Output:
+	// true 1 0s
+	// true 0 0s
+	// false 0 1h0m0s
+}
+
+func ExampleNewOverrides() {
+	rdb, stop := embedded()
+	defer stop()
+	ctx := context.Background()
+	overrides, err := ratelimit.NewOverrides(rdb)
+	if err != nil {
+		log.Fatal(err)
+	}
+	limit := int64(500)
+	stored, created, err := overrides.Set(ctx, ratelimit.Override{
+		Org: "acme", Project: "shop", Limit: &limit, Reason: "a large customer",
+	}, ratelimit.IfAbsent)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(created)
+
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	decision, err := limiter.Admit(ctx, ratelimit.Request{
+		Org: "acme", Project: "shop", Endpoint: "GET /v1/search",
+		Charges: []ratelimit.Charge{{Policy: ratelimit.PerMinute(100), Cost: 1}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(decision.Results[0].Limit, decision.Results[0].Source == "override:"+stored.ID)
+	// Output:
+	// true
+	// 500 true
+}
+
+func ExamplePer() {
+	fmt.Println(ratelimit.Per(10, 5*time.Second))
+	fmt.Println(ratelimit.PerMinute(1000).Named("elements").Fixed().By(ratelimit.ByKey))
+	fmt.Println(ratelimit.Per(-1, 0).Validate())
+	// Output:
+	// "requests" 10 per 5s (sliding window, by project)
+	// "elements" 1000 per 1m0s (fixed window, by key)
+	// ratelimit: invalid policy "requests": Limit -1 must be 0 to 999999999999999
+	// ratelimit: invalid policy "requests": Window 0s must be 1ms to 9600h0m0s, in whole microseconds
+}

@@ -1,0 +1,356 @@
+package ratelimit_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/redistest"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+const endpoint = "GET /things/{id}"
+
+// gate is one replica's limiter and the administration beside it, on one org. A test of what is decided
+// has time; those of time set their own.
+type gate struct {
+	*testing.T
+	limiter   *ratelimit.Limiter
+	overrides *ratelimit.Overrides
+	org       string
+}
+
+func newGate(t *testing.T, rdb redis.UniversalClient) gate {
+	t.Helper()
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(time.Minute))
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	overrides, err := ratelimit.NewOverrides(rdb, ratelimit.WithTimeout(time.Minute))
+	if err != nil {
+		t.Fatalf("NewOverrides: %v", err)
+	}
+	return gate{t, limiter, overrides, redistest.Org(t)}
+}
+
+func (g gate) request(cost int64, policies ...ratelimit.Policy) ratelimit.Request {
+	r := ratelimit.Request{Org: g.org, Project: "shop", Key: "k", Endpoint: endpoint}
+	for _, p := range policies {
+		r.Charges = append(r.Charges, ratelimit.Charge{Policy: p, Cost: cost})
+	}
+	return r
+}
+
+func (g gate) admit(r ratelimit.Request) ratelimit.Decision {
+	g.Helper()
+	d, err := g.limiter.Admit(g.Context(), r)
+	if err != nil {
+		g.Fatalf("Admit: %v", err)
+	}
+	return d
+}
+
+func (g gate) set(o ratelimit.Override) ratelimit.Override {
+	g.Helper()
+	o.Org = g.org
+	stored, _, err := g.overrides.Set(g.Context(), o, ratelimit.Always)
+	if err != nil {
+		g.Fatalf("Set: %v", err)
+	}
+	return stored
+}
+
+// TestEffectiveOrder sets every combination of the eight selectors that fit a request, and beside them
+// one that does not, and asks which of them counts.
+func TestEffectiveOrder(t *testing.T) {
+	t.Parallel()
+	order := []ratelimit.Override{ // most specific first
+		{Project: "shop", Endpoint: endpoint, Policy: "p"},
+		{Project: "shop", Endpoint: endpoint},
+		{Project: "shop", Policy: "p"},
+		{Project: "shop"},
+		{Endpoint: endpoint, Policy: "p"},
+		{Endpoint: endpoint},
+		{Policy: "p"},
+		{},
+	}
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		g := newGate(t, rdb)
+		for set := range 1 << len(order) {
+			g.org = redistest.Org(t)
+			want, wantOrg := 1000, 1000 // the limit of a project's policy, and of one partitioned by org
+			for i, o := range slices.Backward(order) {
+				if set&(1<<i) == 0 {
+					continue
+				}
+				o.Limit = new(int64(i))
+				g.set(o)
+				want = i
+				if o.Project == "" {
+					wantOrg = i
+				}
+			}
+			for _, beside := range []ratelimit.Override{{Project: "other"}, {Endpoint: "POST /things/{id}"}, {Policy: "q"}} {
+				if set%4 == 0 {
+					beside.Limit = new(int64(77))
+					g.set(beside)
+				}
+			}
+			r := g.request(0, ratelimit.PerHour(1000).Named("p"), ratelimit.PerHour(1000).Named("p").By(ratelimit.ByOrg))
+			for i, want := range []int{want, wantOrg} {
+				one := r
+				one.Charges = r.Charges[i : i+1]
+				got := g.admit(one).Results[0]
+				if got.Limit != int64(want) || (got.Source == ratelimit.SourcePolicy) != (want == 1000) {
+					t.Errorf("set %08b, by %s: limit %d from %s, want %d", set, got.Partition, got.Limit, got.Source, want)
+				}
+			}
+		}
+	}, redistest.OrEmbedded())
+}
+
+func TestMissingPartKeepsThePolicys(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, tt := range []struct {
+			name   string
+			o      ratelimit.Override
+			limit  int64
+			window time.Duration
+		}{
+			{"limit", ratelimit.Override{Limit: new(int64(3))}, 3, time.Hour},
+			{"limit zero", ratelimit.Override{Limit: new(int64)}, 0, time.Hour},
+			{"largest limit", ratelimit.Override{Limit: new(int64(ratelimit.MaxLimit))}, ratelimit.MaxLimit, time.Hour},
+			{"window", ratelimit.Override{Window: time.Minute}, 10, time.Minute},
+			{"both", ratelimit.Override{Limit: new(int64(3)), Window: 400 * 24 * time.Hour}, 3, 400 * 24 * time.Hour},
+		} {
+			g := newGate(t, rdb)
+			// The less specific one does not fill in what the more specific one leaves out.
+			g.set(ratelimit.Override{Limit: new(int64(77)), Window: 77 * time.Hour})
+			tt.o.Project = "shop"
+			stored := g.set(tt.o)
+			got := g.admit(g.request(0, ratelimit.PerHour(10))).Results[0]
+			if got.Limit != tt.limit || got.Window != tt.window || got.Source != "override:"+stored.ID {
+				t.Errorf("%s: %d per %v from %s, want %d per %v", tt.name, got.Limit, got.Window, got.Source, tt.limit, tt.window)
+			}
+		}
+	}, redistest.OrEmbedded())
+}
+
+// TestUsedStaysUsed changes limits and windows in the middle of a window.
+func TestUsedStaysUsed(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, p := range []ratelimit.Policy{ratelimit.Per(5, 48*time.Hour), ratelimit.Per(5, 48*time.Hour).Fixed()} {
+			t.Run(p.Algorithm.String(), func(t *testing.T) {
+				g := newGate(t, rdb)
+				if d := g.admit(g.request(5, p)); !d.Allowed {
+					t.Fatalf("first: %+v", d)
+				}
+				for _, step := range []struct {
+					name             string
+					o                ratelimit.Override
+					cost, used, left int64
+					allowed          bool
+				}{
+					{"raised", ratelimit.Override{Limit: new(int64(8))}, 1, 6, 2, true},
+					{"lowered", ratelimit.Override{Limit: new(int64(2))}, 1, 6, 0, false},
+					{"closed", ratelimit.Override{Limit: new(int64)}, 0, 6, 0, false},
+					{"longer window", ratelimit.Override{Limit: new(int64(8)), Window: 96 * time.Hour}, 1, 7, 1, true},
+					{"shorter window", ratelimit.Override{Limit: new(int64(8)), Window: 24 * time.Hour}, 1, 8, 0, true},
+					{"full", ratelimit.Override{Limit: new(int64(8)), Window: 24 * time.Hour}, 1, 8, 0, false},
+				} {
+					g.set(step.o)
+					d := g.admit(g.request(step.cost, p))
+					if got := d.Results[0]; d.Allowed != step.allowed || got.Used != step.used || got.Remaining != step.left {
+						t.Errorf("%s: %+v, want %d used, %d left, allowed: %t", step.name, d, step.used, step.left, step.allowed)
+					}
+				}
+			})
+		}
+	}, redistest.OrEmbedded())
+}
+
+func TestOverrides(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		g, ctx := newGate(t, rdb), t.Context()
+		zone := time.FixedZone("east", 3600)
+		o := ratelimit.Override{
+			Org: g.org, Project: "shop/ü:{}%\x00", Endpoint: endpoint, Policy: "p", Limit: new(int64(5)), Window: time.Minute,
+			ExpiresAt: time.Now().Add(time.Hour).In(zone), Reason: "a <b> & \"c\"",
+		}
+		stored, created, err := g.overrides.Set(ctx, o, ratelimit.IfAbsent)
+		if err != nil || !created || stored.ID == "" || stored.Revision == 0 || stored.CreatedAt.IsZero() || stored.UpdatedAt.IsZero() {
+			t.Fatalf("Set = %+v, %t, %v", stored, created, err)
+		}
+		got, err := g.overrides.Get(ctx, g.org, stored.ID)
+		if err != nil || *got.Limit != 5 {
+			t.Fatalf("Get = %+v, %v", got, err)
+		}
+		got.Limit = stored.Limit
+		if got != stored || got.Project != o.Project || got.Reason != o.Reason || !got.ExpiresAt.Equal(o.ExpiresAt.Truncate(time.Microsecond)) {
+			t.Errorf("Get = %+v, want what Set returned: %+v", got, stored)
+		}
+		if _, _, err := g.overrides.Set(ctx, o, ratelimit.IfAbsent); !errors.Is(err, ratelimit.ErrConflict) {
+			t.Errorf("Set where there is one: %v, want ErrConflict", err)
+		}
+		o.Limit = nil
+		again, created, err := g.overrides.Set(ctx, o, ratelimit.Precondition(stored.Revision))
+		if err != nil || created || again.ID != stored.ID || again.Revision <= stored.Revision || again.CreatedAt != stored.CreatedAt {
+			t.Errorf("Set again = %+v, %t, %v", again, created, err)
+		}
+		stale := ratelimit.Precondition(stored.Revision)
+		if _, _, err := g.overrides.Set(ctx, o, stale); !errors.Is(err, ratelimit.ErrConflict) {
+			t.Errorf("Set of an old revision: %v, want ErrConflict", err)
+		}
+		if err := g.overrides.Delete(ctx, g.org, stored.ID, stale); !errors.Is(err, ratelimit.ErrConflict) {
+			t.Errorf("Delete of an old revision: %v, want ErrConflict", err)
+		}
+		for _, o := range []ratelimit.Override{{Limit: new(int64(1))}, {Project: "a", Policy: "p", Limit: new(int64(1))}, {Project: "a", Limit: new(int64(1))}} {
+			g.set(o)
+		}
+		list, err := g.overrides.List(ctx, g.org)
+		if err != nil || len(list) != 4 || list[0].Project != "" || list[1].Policy != "" || list[2].Policy != "p" || list[3] != again {
+			t.Errorf("List = %+v, %v; want four in order", list, err)
+		}
+		for project, want := range map[string]int{"nobody": 0, "a": 2, "": 1} {
+			if n, err := g.overrides.Clear(ctx, g.org, project); err != nil || n != want {
+				t.Errorf("Clear(%q) = %d, %v; want %d", project, n, err, want)
+			}
+		}
+		if err := g.overrides.Delete(ctx, g.org, stored.ID, ratelimit.Precondition(again.Revision)); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+		if err := g.overrides.Delete(ctx, g.org, stored.ID, ratelimit.Always); !errors.Is(err, ratelimit.ErrNotFound) {
+			t.Errorf("Delete again: %v, want ErrNotFound", err)
+		}
+		if _, err := g.overrides.Get(ctx, g.org, stored.ID); !errors.Is(err, ratelimit.ErrNotFound) {
+			t.Errorf("Get: %v, want ErrNotFound", err)
+		}
+	}, redistest.OrEmbedded())
+}
+
+func TestOverrideInvalid(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Standalone(t, redistest.OrEmbedded())
+	g := newGate(t, rdb)
+	good := ratelimit.Override{Org: g.org, Project: "shop", Endpoint: endpoint, Policy: "p", Limit: new(int64(1))}
+	for name, change := range map[string]func(*ratelimit.Override){
+		"no org":            func(o *ratelimit.Override) { o.Org = "" },
+		"long org":          func(o *ratelimit.Override) { o.Org = strings.Repeat("o", 129) },
+		"long project":      func(o *ratelimit.Override) { o.Project = strings.Repeat("p", 129) },
+		"project not UTF-8": func(o *ratelimit.Override) { o.Project = "\xff" },
+		"reason not UTF-8":  func(o *ratelimit.Override) { o.Reason = "\xff" },
+		"path not UTF-8":    func(o *ratelimit.Override) { o.Endpoint = "GET /\xff" },
+		"no method":         func(o *ratelimit.Override) { o.Endpoint = "/things" },
+		"small method":      func(o *ratelimit.Override) { o.Endpoint = "get /things" },
+		"no path":           func(o *ratelimit.Override) { o.Endpoint = "GET things" },
+		"long endpoint":     func(o *ratelimit.Override) { o.Endpoint = "GET /" + strings.Repeat("a", 512) },
+		"odd policy":        func(o *ratelimit.Override) { o.Policy = "a b" },
+		"nothing to change": func(o *ratelimit.Override) { o.Limit = nil },
+		"negative limit":    func(o *ratelimit.Override) { o.Limit = new(int64(-1)) },
+		"limit too large":   func(o *ratelimit.Override) { o.Limit = new(int64(math.MaxInt64)) },
+		"negative window":   func(o *ratelimit.Override) { o.Window = -time.Hour },
+		"window too short":  func(o *ratelimit.Override) { o.Window = time.Microsecond },
+		"window too long":   func(o *ratelimit.Override) { o.Window = 401 * 24 * time.Hour },
+		"window not whole":  func(o *ratelimit.Override) { o.Window = time.Second + 1 },
+		"ended":             func(o *ratelimit.Override) { o.ExpiresAt = time.Now().Add(-time.Hour) },
+		"long ended":        func(o *ratelimit.Override) { o.ExpiresAt = time.Unix(0, 0) },
+		"ends too late":     func(o *ratelimit.Override) { o.ExpiresAt = time.Now().AddDate(300, 0, 0) },
+		"long reason":       func(o *ratelimit.Override) { o.Reason = strings.Repeat("r", 501) },
+	} {
+		o := good
+		change(&o)
+		if got, created, err := g.overrides.Set(t.Context(), o, ratelimit.Always); !errors.Is(err, ratelimit.ErrInvalid) || created || got != (ratelimit.Override{}) {
+			t.Errorf("%s: Set = %+v, %t, %v; want ErrInvalid", name, got, created, err)
+		}
+	}
+	if n, err := rdb.Exists(t.Context(), lua.OverridesKey(g.org), lua.EpochKey(g.org)).Result(); err != nil || n != 0 {
+		t.Errorf("%d keys written (%v), want none", n, err)
+	}
+	for _, org := range []string{"", strings.Repeat("o", 129)} {
+		_, listErr := g.overrides.List(t.Context(), org)
+		_, getErr := g.overrides.Get(t.Context(), org, "id")
+		_, clearErr := g.overrides.Clear(t.Context(), org, "")
+		for i, err := range []error{listErr, getErr, clearErr, g.overrides.Delete(t.Context(), org, "id", ratelimit.Always)} {
+			if !errors.Is(err, ratelimit.ErrInvalid) {
+				t.Errorf("call %d with an org of %d bytes: %v, want ErrInvalid", i, len(org), err)
+			}
+		}
+	}
+}
+
+// TestConcurrentEditsLoseNothing lets many read, add one and write back, on condition that nobody else did.
+func TestConcurrentEditsLoseNothing(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		const editors, edits = 8, 10
+		g := newGate(t, rdb)
+		start := g.set(ratelimit.Override{Project: "shop", Limit: new(int64)})
+		var conflicts atomic.Int64
+		var group sync.WaitGroup
+		edit := func() error {
+			for {
+				o, err := g.overrides.Get(t.Context(), g.org, start.ID)
+				if err != nil {
+					return err
+				}
+				o.Limit = new(*o.Limit + 1)
+				_, _, err = g.overrides.Set(t.Context(), o, ratelimit.Precondition(o.Revision))
+				if !errors.Is(err, ratelimit.ErrConflict) {
+					return err
+				}
+				conflicts.Add(1)
+			}
+		}
+		for range editors {
+			group.Go(func() {
+				for range edits {
+					if err := edit(); err != nil {
+						t.Errorf("edit: %v", err)
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
+		if o, err := g.overrides.Get(t.Context(), g.org, start.ID); err != nil || *o.Limit != editors*edits {
+			t.Errorf("limit %d (%v) after %d edits and %d conflicts", *o.Limit, err, editors*edits, conflicts.Load())
+		}
+	}, redistest.OrEmbedded())
+}
+
+// TestDamagedOverrideIsToldAndMended: it stops the org, for nobody knows what it meant, and says how to
+// go on.
+func TestDamagedOverrideIsToldAndMended(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, damage := range []string{"{", `{"limit":"-1"}`, `{"limit":"x"}`, `{"window":"5"}`, "{}", "null"} {
+			g := newGate(t, rdb)
+			if err := rdb.HSet(t.Context(), lua.OverridesKey(g.org), "bad", damage).Err(); err != nil {
+				t.Fatalf("HSET: %v", err)
+			}
+			r := g.request(1, ratelimit.PerHour(1))
+			_, err := g.limiter.Admit(t.Context(), r)
+			if !errors.Is(err, ratelimit.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), `"bad"`) {
+				t.Errorf("%s: Admit: %v, want ErrUnavailable that names the override", damage, err)
+			}
+			if err := g.overrides.Delete(t.Context(), g.org, "bad", ratelimit.Always); err != nil {
+				t.Errorf("%s: Delete: %v", damage, err)
+			}
+			if d := g.admit(r); !d.Allowed {
+				t.Errorf("%s: refused after it was deleted: %+v", damage, d)
+			}
+		}
+	}, redistest.OrEmbedded())
+}
