@@ -64,7 +64,7 @@ func Run(t *testing.T, adapter Adapter) {
 	t.Helper()
 	for _, scenarios := range [][]scenario{
 		credentials(), sources(), guards(), modes(), limits(), costs(), failures(), networks(),
-		passages(), usages(), requestIDs(), routing(), protocol(),
+		passages(), usages(), requestIDs(), panics(), routing(), protocol(),
 	} {
 		for _, s := range scenarios {
 			t.Run(s.name, func(t *testing.T) {

@@ -24,6 +24,7 @@ type exchange struct{ send, want string }
 
 // server is a real one, so that its parser and its writer take part.
 type server struct {
+	http.Handler
 	addr   string
 	served *sync.WaitGroup // requests whose handler has not returned
 	panics chan any        // what handlers panicked with
@@ -32,7 +33,8 @@ type server struct {
 func newServer(t *testing.T, h http.Handler) *server {
 	t.Helper()
 	s := &server{served: new(sync.WaitGroup), panics: make(chan any, 8)}
-	ts := httptest.NewUnstartedServer(s.watch(h))
+	s.Handler = s.watch(h)
+	ts := httptest.NewUnstartedServer(s.Handler)
 	ts.Config.ErrorLog = log.New(io.Discard, "", 0)
 	ts.Start()
 	t.Cleanup(ts.Close)
@@ -88,6 +90,26 @@ func (s *server) do(t *testing.T, send string) string {
 	conn, r := s.dial(t, send)
 	defer conn.Close()
 	return answer(t, r, send)
+}
+
+// http2 gets a target with a key by HTTP/2 and returns the answer as text.
+func (s *server) http2(t *testing.T, target, key string) string {
+	t.Helper()
+	ts := httptest.NewUnstartedServer(s.Handler)
+	ts.EnableHTTP2 = true
+	ts.StartTLS()
+	t.Cleanup(ts.Close)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, ts.URL+target, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = http.Header{"X-Api-Key": {key}, "X-Request-Id": {"t1"}, "Accept-Encoding": {"identity"}}
+	response, err := ts.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	return text(t, response)
 }
 
 // answer reads the answer to a request.

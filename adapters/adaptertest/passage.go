@@ -1,7 +1,9 @@
 package adaptertest
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -13,8 +15,8 @@ import (
 
 // passages are about stages within stages, and what they tell.
 func passages() []scenario {
-	one := func(stage middleware.Stage, h http.HandlerFunc, outer ...middleware.Stage) ([]Route, []middleware.Stage) {
-		return []Route{{Method: "GET", Pattern: "/items/{id}", Stage: stage, Handler: h}}, outer
+	one := func(stage middleware.Stage, outer ...middleware.Stage) ([]Route, []middleware.Stage) {
+		return []Route{{Method: "GET", Pattern: "/items/{id}", Stage: stage}}, outer
 	}
 	metered := func(auth *middleware.Authenticated, w *world) *middleware.Metered {
 		return auth.RateLimit(w, ratelimit.PerMinute(2)).Meter(w, "maps", "search")
@@ -23,7 +25,7 @@ func passages() []scenario {
 		name: "Nested/RunsOnce", why: "the inner stage goes on where the outer one ended, at the route's own endpoint",
 		mount: func(w *world) ([]Route, []middleware.Stage) {
 			auth := w.auth()
-			return one(metered(auth, w), nil, auth)
+			return one(metered(auth, w), auth)
 		},
 		sends: []exchange{{get, answerFirst}},
 		calls: "authenticate 1, refresh 0, limit 1", usage: `acme/shop maps search "" 1`,
@@ -35,7 +37,7 @@ func passages() []scenario {
 		name: "Nested/SameTwice", why: "a stage that already ran does not run again",
 		mount: func(w *world) ([]Route, []middleware.Stage) {
 			search := metered(w.auth(), w)
-			return one(search, nil, search, search)
+			return one(search, search, search)
 		},
 		sends: []exchange{{get, answerFirst}, {get, answerSecond}, {get, answerThird}},
 		calls: "authenticate 3, refresh 0, limit 3", usage: "acme/shop maps search \"\" 1\nacme/shop maps search \"\" 1",
@@ -43,7 +45,7 @@ func passages() []scenario {
 		name: "Nested/TwoLimits", why: "the fields tell of both",
 		mount: func(w *world) ([]Route, []middleware.Stage) {
 			auth := w.auth()
-			return one(auth.RateLimit(w, ratelimit.PerMinute(2)), nil, auth.RateLimit(w, ratelimit.PerHour(9).Named("all")))
+			return one(auth.RateLimit(w, ratelimit.PerMinute(2)), auth.RateLimit(w, ratelimit.PerHour(9).Named("all")))
 		},
 		sends: []exchange{{get, `
 			200
@@ -57,7 +59,7 @@ func passages() []scenario {
 		name: "Nested/InnerRefuses", why: "what was refused within is not metered without",
 		mount: func(w *world) ([]Route, []middleware.Stage) {
 			auth := w.auth()
-			return one(auth.RequireScope("admin").Meter(w, "maps", "inner"), nil, auth.Meter(w, "maps", "outer"))
+			return one(auth.RequireScope("admin").Meter(w, "maps", "inner"), auth.Meter(w, "maps", "outer"))
 		},
 		sends: []exchange{{get, strings.Replace(answerScope, "search admin", "admin", 1)}},
 		usage: "none", events: `
@@ -67,7 +69,7 @@ func passages() []scenario {
 	}, {
 		name: "Nested/OuterRefuses", why: "nothing within is asked",
 		mount: func(w *world) ([]Route, []middleware.Stage) {
-			return one(metered(w.auth(), w), nil, w.auth())
+			return one(metered(w.auth(), w), w.auth())
 		},
 		sends: []exchange{{"GET /items/7", answerMissing}},
 		calls: "authenticate 0, refresh 0, limit 0", usage: "none",
@@ -76,7 +78,7 @@ func passages() []scenario {
 		name: "Nested/OuterMeters", why: "an outer meter counts what passed within, once",
 		mount: func(w *world) ([]Route, []middleware.Stage) {
 			auth := w.auth()
-			return one(auth.RateLimit(w, ratelimit.PerMinute(2)), nil, auth.Meter(w, "maps", "all"))
+			return one(auth.RateLimit(w, ratelimit.PerMinute(2)), auth.Meter(w, "maps", "all"))
 		},
 		sends: []exchange{{get, answerFirst}}, usage: `acme/shop maps all "" 1`,
 	}, {
@@ -156,9 +158,9 @@ func usages() []scenario {
 		{"Failed", "so does its 500", plain, status(500), "500", once, "handler allowed GET /items/{id} 500 0"},
 		{"Panic", "and a panic, once", plain, broken, "closed", once, "handler allowed GET /items/{id} 500 0"},
 		{"TwoStatuses", "the first status is the one that was sent", plain, func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(202)
+			w.WriteHeader(http.StatusAccepted)
 			_, _ = w.Write([]byte("on its way"))
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 		}, "202\nContent-Type: text/plain; charset=utf-8\n\non its way", once, "handler allowed GET /items/{id} 202 10"},
 		{"BillableOK", "a function chooses by status", billable, ok200, answerOK, once, ""},
 		{"BillableFailed", "a function chooses by status", billable, status(503), "503", nothing, ""},
@@ -216,4 +218,48 @@ func requestIDs() []scenario {
 			{"GET /items/7\nX-Request-Id: " + long, strings.ReplaceAll(answerMissing, "t1", long)},
 		},
 	}}
+}
+
+var errPanic = errors.New("adaptertest: a handler's mistake")
+
+// panics are about handlers that panic.
+func panics() []scenario {
+	metered := func(w *world) middleware.Stage { return w.auth().Meter(w, "maps", "search") }
+	const (
+		once    = `acme/shop maps search "" 1`
+		handled = "authenticate allowed GET /items/{id}\nhandler allowed GET /items/{id} "
+	)
+	return []scenario{{
+		name: "Panic/Value", why: "a panic goes on with its own value", stage: metered,
+		handler: func(http.ResponseWriter, *http.Request) { panic(errPanic) },
+		sends:   []exchange{{get, "closed"}}, check: panicked(errPanic), events: handled + "500 0", usage: once,
+	}, {
+		name: "Panic/Abort", why: "http.ErrAbortHandler stays itself", stage: metered,
+		handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		sends:   []exchange{{get, "closed"}}, check: panicked(http.ErrAbortHandler), events: handled + "500 0", usage: once,
+	}, {
+		name: "Panic/Nested", why: "two stages count it once",
+		mount: func(w *world) ([]Route, []middleware.Stage) {
+			auth := w.auth()
+			return []Route{{Method: "GET", Pattern: "/items/{id}", Stage: auth.Meter(w, "maps", "search"),
+				Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errPanic) })}}, []middleware.Stage{auth}
+		},
+		sends: []exchange{{get, "closed"}}, check: panicked(errPanic), events: handled + "500 0", usage: once,
+	}, {
+		name: "Panic/Late", why: "also when the response has begun", stage: metered,
+		handler: func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "o")
+			panic(errPanic)
+		},
+		sends: []exchange{{get, "closed"}}, check: panicked(errPanic), events: handled + "500 1", usage: once,
+	}}
+}
+
+func panicked(want error) func(*testing.T, *world, *server) {
+	return func(t *testing.T, _ *world, s *server) {
+		s.served.Wait()
+		if got := <-s.panics; got != any(want) {
+			t.Errorf("panic with %v, want %v", got, want)
+		}
+	}
 }
