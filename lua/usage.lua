@@ -24,7 +24,7 @@ local SUM, UNITS = 9007199254740991, 999999999999999
 
 -- integer reads a whole number from 0 to high that is written as HINCRBY reads it.
 local function integer(text, high)
-  if not text:match('^%d+$') or #text > 16 or (#text > 1 and text:sub(1, 1) == '0') then return end
+  if not text:match('^%d+$') or (#text > 1 and text:sub(1, 1) == '0') then return end
   local n = tonumber(text)
   return n <= high and n or nil
 end

@@ -284,6 +284,31 @@ func TestCloseTellsWhatIsLeft(t *testing.T) {
 	})
 }
 
+func TestCloseWaitsForOthersThanTheRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := map[string]int{}
+		b := book{before: func(batch lua.UsageBatch) error {
+			tries[batch.Org]++
+			switch {
+			case batch.Org == "refused":
+				return lua.ErrUsageRefused
+			case tries[batch.Org] <= 3:
+				return errDown
+			}
+			return nil
+		}}
+		m := open(t, &b)
+		for _, org := range []string{"refused", "acme", neighbour("acme"), neighbour("refused")} {
+			m.Record(usage(org, 1))
+		}
+		if err := m.Close(t.Context()); !errors.Is(err, lua.ErrUsageRefused) || errors.Is(err, errDown) {
+			t.Errorf("Close = %v; want ErrUsageRefused alone", err)
+		}
+		b.want(t, map[string]int64{"acme": 1, neighbour("acme"): 1, neighbour("refused"): 1})
+	})
+}
+
 func TestCloseDoesNotWaitForWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	b := book{before: func(lua.UsageBatch) error { return lua.ErrUsageRefused }}

@@ -61,7 +61,8 @@ func WithRetention(d time.Duration) Option {
 }
 
 // WithMaxPending bounds how many distinct names (org, project, product, kind, source and hour) are kept
-// in memory until they are written: 1 to 10,000,000, by default 100,000, which is some 30 MB.
+// in memory until they are written: 1 to 10,000,000, by default 100,000. Those take some 15 MB if they are
+// of few orgs, and some 85 MB if each is of another.
 func WithMaxPending(n int) Option {
 	return optionFunc(func(c *config) error {
 		if n < 1 || n > 10_000_000 {
