@@ -57,7 +57,7 @@ func start(t *testing.T, framework string, args ...string) *process {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./"+framework).CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", framework, err, out)
 	}
-	cmd := exec.Command(binary, append([]string{"-json", "-addr", "127.0.0.1:0"}, args...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, append([]string{"-json", "-addr", "127.0.0.1:0"}, args...)...)
 	cmd.Env = append(os.Environ(), "REDIS_URL=")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

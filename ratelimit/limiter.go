@@ -93,7 +93,7 @@ func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
 			return Decision{}, unavailable(err)
 		}
 		if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
-			now, known = l.clock.now()
+			now, _ = l.clock.now()
 		}
 		check, limits := l.check(&r, set, now)
 		answers, err := l.conn.Admit(ctx, []lua.Check{check})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,5 +33,6 @@ func main() {
 		caller, _ := middleware.FromContext(r.Context())
 		w.Write([]byte("hello " + caller.Identity().Project + "\n"))
 	})))
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", mux))
+	server := http.Server{Addr: "127.0.0.1:8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(server.ListenAndServe())
 }

@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer, mount func(*Service)
 		defer cancel()
 		err = errors.Join(err, service.Close(ctx))
 	}()
-	listener, err := net.Listen("tcp", *addr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *addr)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (s *Service) announce(out io.Writer, addr, redis string, machine bool) erro
 			Addr       string `json:"addr"`
 			Org        string `json:"org"`
 			Project    string `json:"project"`
-			APIKey     string `json:"api_key"`
+			APIKey     string `json:"api_key"` //nolint:gosec // to show it is the purpose
 			AdminToken string `json:"admin_token"`
 			Redis      string `json:"redis"`
 		}{addr, Org, Project, s.apiKey, s.adminToken, redis})
