@@ -71,7 +71,7 @@ func (p *proxy) serve() {
 		p.mu.Unlock()
 		p.group.Go(func() {
 			defer server.Close()
-			io.Copy(server, client)
+			_, _ = io.Copy(server, client)
 		})
 		p.group.Go(func() {
 			defer client.Close()
@@ -123,15 +123,14 @@ func throughProxies(t *testing.T, rdb redis.UniversalClient, change func(*redis.
 	if change != nil {
 		change(options)
 	}
-	cluster, ok := rdb.(*redis.ClusterClient)
-	if !ok {
+	if _, ok := rdb.(*redis.ClusterClient); !ok {
 		p := newProxy(t, redistest.StandaloneAddr(t))
 		options.Addrs = []string{p.addr()}
 		client := redis.NewClient(options.Simple())
 		t.Cleanup(func() { client.Close() })
 		return client, []*proxy{p}
 	}
-	slots, err := cluster.ClusterSlots(t.Context()).Result()
+	slots, err := rdb.ClusterSlots(t.Context()).Result()
 	if err != nil {
 		t.Fatalf("CLUSTER SLOTS: %v", err)
 	}
@@ -298,7 +297,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 
 // anyLost returns a channel that closes when a proxy has lost a reply, or when stop closes.
 func anyLost(proxies []*proxy, stop <-chan struct{}) <-chan struct{} {
-	any := make(chan struct{})
+	first := make(chan struct{})
 	var once sync.Once
 	for _, p := range proxies {
 		go func() {
@@ -306,10 +305,10 @@ func anyLost(proxies []*proxy, stop <-chan struct{}) <-chan struct{} {
 			case <-p.lost:
 			case <-stop:
 			}
-			once.Do(func() { close(any) })
+			once.Do(func() { close(first) })
 		}()
 	}
-	return any
+	return first
 }
 
 func TestNewConn(t *testing.T) {

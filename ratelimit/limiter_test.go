@@ -228,7 +228,7 @@ func silent(t *testing.T) string {
 			}
 			group.Go(func() {
 				defer conn.Close()
-				io.Copy(io.Discard, conn)
+				_, _ = io.Copy(io.Discard, conn)
 			})
 		}
 	})

@@ -100,6 +100,8 @@ func newClock(t *testing.T, rdb redis.UniversalClient) *clock {
 	return c
 }
 
+type settable interface{ SetVal(reply any) }
+
 func (c *clock) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (c *clock) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -120,7 +122,7 @@ func (c *clock) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		argv := append(slices.Clone(args[end:]), c.now/1_000_000, c.now%1_000_000)
 		reply, err := c.frozen.Run(ctx, c.rdb, keys, argv...).Result()
-		cmd.(interface{ SetVal(any) }).SetVal(reply)
+		cmd.(settable).SetVal(reply)
 		return err
 	}
 }
