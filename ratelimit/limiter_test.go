@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -279,49 +278,6 @@ func TestUnavailable(t *testing.T) {
 			for i, err := range []error{listErr, setErr, clearErr, overrides.Delete(t.Context(), "acme", "id", ratelimit.Always)} {
 				if !errors.Is(err, ratelimit.ErrUnavailable) {
 					t.Errorf("call %d: %v, want ErrUnavailable", i, err)
-				}
-			}
-		})
-	}
-}
-
-func TestOptions(t *testing.T) {
-	t.Parallel()
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
-	defer rdb.Close()
-	timeout, orgs := ratelimit.WithTimeout, ratelimit.WithCachedOrgs
-	for _, tt := range []struct {
-		name string
-		rdb  redis.UniversalClient
-		opts []ratelimit.Option
-		want []string // what the error says; none: no error
-	}{
-		{"defaults", rdb, nil, nil},
-		{"least", rdb, []ratelimit.Option{timeout(time.Millisecond), orgs(1)}, nil},
-		{"most", rdb, []ratelimit.Option{timeout(time.Minute), orgs(1_000_000)}, nil},
-		{"no client", nil, nil, []string{"client is nil"}},
-		{"nil client", (*redis.Client)(nil), nil, []string{"client is nil"}},
-		{"nil option", rdb, []ratelimit.Option{timeout(time.Second), nil}, []string{"number 2 is nil"}},
-		{"all at once", nil, []ratelimit.Option{timeout(0), orgs(0), nil}, []string{"client is nil", "WithTimeout(0s)", "WithCachedOrgs(0)", "number 3 is nil"}},
-		{"too long", rdb, []ratelimit.Option{timeout(time.Minute + 1)}, []string{"WithTimeout", "1m"}},
-		{"too many", rdb, []ratelimit.Option{orgs(1_000_001)}, []string{"WithCachedOrgs(1000001)"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			limiter, limiterErr := ratelimit.New(tt.rdb, tt.opts...)
-			overrides, overridesErr := ratelimit.NewOverrides(tt.rdb, tt.opts...)
-			ok := len(tt.want) == 0
-			if (limiter != nil) != ok || (overrides != nil) != ok {
-				t.Errorf("New = %v, NewOverrides = %v", limiter, overrides)
-			}
-			for _, err := range []error{limiterErr, overridesErr} {
-				if (err == nil) != ok {
-					t.Errorf("error %v, want one: %t", err, !ok)
-				}
-				for _, text := range tt.want {
-					if err != nil && !strings.Contains(err.Error(), text) {
-						t.Errorf("error %q does not say %q", err, text)
-					}
 				}
 			}
 		})
