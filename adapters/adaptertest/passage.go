@@ -258,8 +258,13 @@ func panics() []scenario {
 func panicked(want error) func(*testing.T, *world, *server) {
 	return func(t *testing.T, _ *world, s *server) {
 		s.served.Wait()
-		if got := <-s.panics; got != any(want) {
-			t.Errorf("panic with %v, want %v", got, want)
+		select {
+		case got := <-s.panics:
+			if got != any(want) {
+				t.Errorf("panic with %v, want %v", got, want)
+			}
+		default:
+			t.Errorf("no panic, want %v", want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -58,6 +59,18 @@ func serve(t *testing.T, h http.Handler, method, target string, fields ...string
 }
 
 func ok(c echo.Context) error { return c.String(http.StatusOK, "ok") }
+
+// next returns the event of a request that was answered.
+func next(t *testing.T, events <-chan middleware.Event) middleware.Event {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e
+	case <-time.After(10 * time.Second): // instead of hanging
+		t.Fatal("the request was not counted")
+		return middleware.Event{}
+	}
+}
 
 func TestMountPanics(t *testing.T) {
 	t.Parallel()
@@ -135,7 +148,7 @@ func TestReturnedError(t *testing.T) {
 			if w := serve(t, e, http.MethodGet, "/"); w.Code != row.status || w.Body.String() != row.body {
 				t.Errorf("answer %d %q, want %d %q", w.Code, w.Body, row.status, row.body)
 			}
-			if event := <-events; event.Status != row.status || event.Size != int64(len(row.body)) {
+			if event := next(t, events); event.Status != row.status || event.Size != int64(len(row.body)) {
 				t.Errorf("counted %d %d", event.Status, event.Size)
 			}
 			if handled > 1 || (seen == nil) != (name == "nothing") {
@@ -240,7 +253,7 @@ func TestEndpoint(t *testing.T) {
 		if w.Code != row.status {
 			t.Errorf("%s %s: status %d, want %d", row.method, row.target, w.Code, row.status)
 		}
-		if event := <-events; event.Endpoint != row.endpoint || event.Status != row.status {
+		if event := next(t, events); event.Endpoint != row.endpoint || event.Status != row.status {
 			t.Errorf("%s %s: counted %d at %q, want %d at %q", row.method, row.target, event.Status, event.Endpoint, row.status, row.endpoint)
 		}
 		if len(events) > 0 {
@@ -259,7 +272,7 @@ func TestPre(t *testing.T) {
 	e.GET("/inner", ok, echokit.Middleware(auth.RequireMode(middleware.ReadOnly)))
 	for target, want := range map[string]string{"/outer": "unmatched", "/inner": "GET /inner"} {
 		serve(t, e, http.MethodGet, target)
-		if event := <-events; event.Endpoint != want || event.Status != http.StatusOK {
+		if event := next(t, events); event.Endpoint != want || event.Status != http.StatusOK {
 			t.Errorf("%s: counted %d at %q, want %q", target, event.Status, event.Endpoint, want)
 		}
 	}

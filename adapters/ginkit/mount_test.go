@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -57,6 +58,18 @@ func serve(t *testing.T, h http.Handler, target string, fields ...string) *httpt
 }
 
 func ok(c *gin.Context) { c.String(http.StatusOK, "ok") }
+
+// next returns the event of a request that was answered.
+func next(t *testing.T, events <-chan middleware.Event) middleware.Event {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e
+	case <-time.After(10 * time.Second): // instead of hanging
+		t.Fatal("the request was not counted")
+		return middleware.Event{}
+	}
+}
 
 func TestMountPanics(t *testing.T) {
 	t.Parallel()
@@ -124,7 +137,7 @@ func TestReportedRefusal(t *testing.T) {
 			if w := serve(t, router, "/"); w.Code != row.status || w.Body.String() != row.body {
 				t.Errorf("answer %d %q, want %d %q", w.Code, w.Body, row.status, row.body)
 			}
-			if e := <-events; e.Status != row.status || e.Size != int64(len(row.body)) {
+			if e := next(t, events); e.Status != row.status || e.Size != int64(len(row.body)) {
 				t.Errorf("counted %d %d", e.Status, e.Size)
 			}
 		})
@@ -198,7 +211,7 @@ func TestEndpoint(t *testing.T) {
 		if w.Code != row.status {
 			t.Errorf("%s: status %d, want %d", row.target, w.Code, row.status)
 		}
-		if e := <-events; e.Endpoint != row.endpoint || e.Status != row.status {
+		if e := next(t, events); e.Endpoint != row.endpoint || e.Status != row.status {
 			t.Errorf("%s: counted %d at %q, want %d at %q", row.target, e.Status, e.Endpoint, row.status, row.endpoint)
 		}
 		if len(events) > 0 {

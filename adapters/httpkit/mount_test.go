@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tollgate-go/tollgate/adapters/httpkit"
 	"github.com/tollgate-go/tollgate/authkey"
@@ -41,6 +42,18 @@ func request(ctx context.Context, target string) *http.Request {
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	r.Header.Set("X-API-Key", "key")
 	return r
+}
+
+// next returns the event of a request that was answered.
+func next(t *testing.T, events <-chan middleware.Event) middleware.Event {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e
+	case <-time.After(10 * time.Second): // instead of hanging
+		t.Fatal("the request was not counted")
+		return middleware.Event{}
+	}
 }
 
 func TestMountPanics(t *testing.T) {
@@ -133,7 +146,7 @@ func TestInformational(t *testing.T) {
 		t.Fatal(err)
 	}
 	response.Body.Close()
-	if e := <-events; e.Status != http.StatusTeapot || response.StatusCode != http.StatusTeapot || !slices.Equal(hints, []int{103}) {
+	if e := next(t, events); e.Status != http.StatusTeapot || response.StatusCode != http.StatusTeapot || !slices.Equal(hints, []int{103}) {
 		t.Errorf("counted %d, client got %v and %d", e.Status, hints, response.StatusCode)
 	}
 }
@@ -176,7 +189,7 @@ func TestEndpoint(t *testing.T) {
 			events := make(chan middleware.Event, 1)
 			h := row.wrap(httpkit.Middleware(middleware.Authenticate(anyone{}, done(events))))
 			h.ServeHTTP(httptest.NewRecorder(), request(t.Context(), row.target))
-			if e := <-events; e.Endpoint != row.want {
+			if e := next(t, events); e.Endpoint != row.want {
 				t.Errorf("endpoint %q, want %q", e.Endpoint, row.want)
 			}
 		})
@@ -208,7 +221,7 @@ func TestFailedHijack(t *testing.T) {
 		}
 	}))
 	h.ServeHTTP(httptest.NewRecorder(), request(t.Context(), "/"))
-	if e := <-events; e.Status != http.StatusOK {
+	if e := next(t, events); e.Status != http.StatusOK {
 		t.Errorf("counted %d, want 200", e.Status)
 	}
 }
