@@ -40,8 +40,13 @@ if op == 'claim' or op == 'confirm' then
 end
 
 local epoch, record = KEYS[1], KEYS[2]
-local stored = tonumber(redis.call('HGET', epoch, 'keys') or '') or 0
-local stamp = text(math.max(now, stored + 1))
+
+-- Damage must not stand in the way of a revocation: what is no number counts as none.
+local function number(value)
+  local n = tonumber(value or '')
+  return n and n >= 1 and n < 9007199254740991 and math.floor(n) or 0
+end
+local stamp = text(math.max(now, number(redis.call('HGET', epoch, 'keys')) + 1))
 
 if op == 'create' then
   if redis.call('EXISTS', record) == 1 then return answer(-2) end
@@ -56,7 +61,7 @@ else
   if held[1] ~= org then return answer(-1) end
   if held[2] == state then return answer(0, redis.call('HGETALL', record)) end
   if held[2] == 'revoked' then return answer(-3) end
-  local fields = { 'state', state, 'reason', reason, 'revision', text(tonumber(held[3]) + 1) }
+  local fields = { 'state', state, 'reason', reason, 'revision', text(number(held[3]) + 1) }
   if state == 'revoked' then
     fields[#fields + 1], fields[#fields + 2] = 'revoked', text(now)
   end

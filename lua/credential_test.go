@@ -195,6 +195,31 @@ func TestCredentialScriptWritesLast(t *testing.T) {
 	})
 }
 
+func TestDamageDoesNotPreventRevocation(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for name, damage := range map[string]func(c credential) error{
+			"no revision":  func(c credential) error { return rdb.HDel(t.Context(), c.key(t), "revision").Err() },
+			"odd revision": func(c credential) error { return rdb.HSet(t.Context(), c.key(t), "revision", "x").Err() },
+			"huge stamp":   func(c credential) error { return rdb.HSet(t.Context(), lua.EpochKey(c.org), "keys", "1e300").Err() },
+			"no stamp":     func(c credential) error { return rdb.Del(t.Context(), lua.EpochKey(c.org)).Err() },
+		} {
+			c := newCredential(t, rdb)
+			c.create(t)
+			if err := damage(c); err != nil {
+				t.Fatal(err)
+			}
+			fields, err := c.SetCredentialState(t.Context(), c.org, c.id, "revoked", "leaked")
+			if err != nil || fields["state"] != "revoked" {
+				t.Errorf("%s: revoking gives %v, %v", name, fields, err)
+			}
+			if epoch, err := c.Epoch(t.Context(), c.org); err != nil || epoch.Keys > epoch.Now {
+				t.Errorf("%s: epoch %+v, %v; want a stamp of now", name, epoch, err)
+			}
+		}
+	})
+}
+
 func TestDigestIsBoundOnce(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {

@@ -65,6 +65,9 @@ func (a *Admission) Decision() ratelimit.Decision {
 // It makes one Redis call, and updates the RateLimit fields if the response has not begun. nil means that
 // the units were taken; an *Error that they were not, which the handler may Render or return. Where the
 // limiter fails, the stage's Failure decides. Zero units take nothing.
+//
+// It writes to the header that the stage was given: behind http.TimeoutHandler, which runs the handler
+// beside its own, mount the stage inside of it, not around it.
 func (a *Admission) Take(ctx context.Context, policy string, units int64) error {
 	for _, s := range slices.Backward(a.ran) {
 		if s.limit == nil {

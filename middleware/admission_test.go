@@ -103,6 +103,42 @@ func TestOutageIsNever401Or429(t *testing.T) {
 	}
 }
 
+// Whoever hangs up at the right moment would else be served without a limit.
+func TestHangingUpDoesNotOpen(t *testing.T) {
+	t.Parallel()
+	ctx, hangUp := context.WithCancel(t.Context())
+	limiter := limiterFunc(func(ratelimit.Request) (ratelimit.Decision, error) {
+		hangUp()
+		return ratelimit.Decision{}, errors.Join(ratelimit.ErrUnavailable, ctx.Err())
+	})
+	stage := middleware.Authenticate(demoCallers()).RateLimit(limiter, ratelimit.PerMinute(10)).OnFailure(middleware.FailOpen)
+	if _, _, refusal := admit(t, stage, request("GET", "/").WithContext(ctx)); refusal == nil || refusal.Status != http.StatusServiceUnavailable {
+		t.Errorf("refusal %v, want 503", refusal)
+	}
+}
+
+func TestPoliciesOfNestedStagesAreDistinct(t *testing.T) {
+	t.Parallel()
+	auth := middleware.Authenticate(demoCallers())
+	group := auth.RateLimit(limiterFunc(allow), ratelimit.PerMinute(1000))
+	outer, _, refusal := admit(t, group, request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	route := auth.RateLimit(limiterFunc(allow), ratelimit.PerSecond(10))
+	if _, _, refusal := admit(t, route, outer.Request()); refusal == nil || refusal.Status != http.StatusInternalServerError || !strings.Contains(refusal.Error(), "Named") {
+		t.Errorf("two policies of one name: refusal %v, want 500 that tells to use Named", refusal)
+	}
+	for name, policy := range map[string]ratelimit.Policy{
+		"another name":      ratelimit.PerSecond(10).Named("burst"),
+		"another partition": ratelimit.PerSecond(10).By(ratelimit.ByOrg),
+	} {
+		if _, _, refusal := admit(t, auth.RateLimit(limiterFunc(allow), policy), outer.Request()); refusal != nil {
+			t.Errorf("%s: %v", name, refusal)
+		}
+	}
+}
+
 func TestTake(t *testing.T) {
 	t.Parallel()
 	var asked []ratelimit.Request

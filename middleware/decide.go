@@ -14,6 +14,9 @@ import (
 
 // limit is the second step: it charges all policies of a stage or none.
 func (a *Admission) limit(l *limit) *Error {
+	if refusal := a.distinct(l); refusal != nil {
+		return refusal
+	}
 	request, refusal := a.ask(l)
 	if refusal != nil {
 		return refusal
@@ -30,6 +33,30 @@ func (a *Admission) limit(l *limit) *Error {
 		request.Charges[i] = l.charge(i, cost, a.request)
 	}
 	return a.decide(a.request.Context(), StepRateLimit, l, request)
+}
+
+// distinct refuses policies that a stage around this one has too: they would have one count, and each
+// would spoil it for the other. Only a request shows which stages meet.
+func (a *Admission) distinct(l *limit) *Error {
+	for _, s := range a.ran {
+		if s.limit == nil || s.limit.anonymous != l.anonymous {
+			continue
+		}
+		for i := range s.limit.policies {
+			for j := range l.policies {
+				outer, inner := &s.limit.policies[i], &l.policies[j]
+				if outer.Name == inner.Name && outer.Partition == inner.Partition {
+					refusal := &Error{
+						Status: http.StatusInternalServerError, Code: CodeSetup, Message: "The service is not set up to answer this.",
+						cause: fmt.Errorf("middleware: two stages before %s have a policy %q by %s; give one of them another name with Named", a.endpoint, inner.Name, inner.Partition),
+					}
+					a.observe(Event{Step: StepRateLimit, Outcome: OutcomeFailed, Err: refusal}, a.now())
+					return refusal
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (a *Admission) refuseCost(policy string, cost int64, cause error) *Error {
@@ -115,7 +142,8 @@ func (a *Admission) undecided(name Step, l *limit, cause error, began time.Time)
 		refusal = &Error{Status: http.StatusBadRequest, Code: CodeCost, Message: "The request cannot be limited as it is.", cause: cause}
 	}
 	e := Event{Step: name, Outcome: refusal.outcome(), Err: refusal}
-	if l.failure == FailOpen && e.Outcome == OutcomeFailed {
+	// A client that hangs up makes the limiter fail too; it must not lift the limit by that.
+	if l.failure == FailOpen && e.Outcome == OutcomeFailed && a.request.Context().Err() == nil {
 		e.Outcome, refusal = OutcomeOpened, nil
 	}
 	a.observe(e, began)

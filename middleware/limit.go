@@ -68,8 +68,11 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 			faults = append(faults, fmt.Errorf("middleware: two policies are named %q; use Named", p.Name))
 		}
 		names[p.Name] = true
+		if p.Partition == "" {
+			p.Partition = ratelimit.ByProject
+		}
 		if key != nil {
-			if p.Partition != "" && p.Partition != ratelimit.ByProject {
+			if p.Partition != ratelimit.ByProject {
 				faults = append(faults, fmt.Errorf("middleware: policy %q is partitioned by %s, but LimitBy has a key of its own", p.Name, p.Partition))
 			}
 			p.Partition, l.values[i] = ratelimit.Partition(key.Name), key.Of

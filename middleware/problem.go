@@ -43,6 +43,7 @@ const (
 	CodeMode         = "mode_refused"          // 403
 	CodeCost         = "invalid_cost"          // 400: the request's cost cannot be told
 	CodeLimited      = "limit_reached"         // 429
+	CodeSetup        = "misconfigured"         // 500: stages that cannot go together; the cause tells which
 	CodeUnavailable  = "unavailable"           // 503
 	typeQuota        = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 	unavailableRetry = time.Second
