@@ -49,7 +49,7 @@ import (
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
-// ErrInvalid: something given to New is nil or out of its bounds.
+// ErrInvalid says that something given to New is nil or out of its bounds.
 var ErrInvalid = errors.New("admin: invalid")
 
 // Handler is the admin route. Make it with New. Safe for concurrent use; it has nothing to close.

@@ -32,7 +32,7 @@ func handlerWithKeys(authorizer admin.Authorizer) *admin.Handler {
 
 // get asks for the keys of a project, and prints status and body.
 func get(handler http.Handler) {
-	r := httptest.NewRequest("GET", "/admin/v1/orgs/demo/projects/shop/keys", nil)
+	r := httptest.NewRequest(http.MethodGet, "/admin/v1/orgs/demo/projects/shop/keys", nil)
 	r.Header.Set("Authorization", "Bearer an-admin-token-of-16-or-more")
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)

@@ -17,7 +17,7 @@ import (
 // call sends a request with an API key through the stages of a replica: 200, or the status of a refusal.
 func (s *service) call(secret string) int {
 	stage := middleware.Authenticate(s.verifier).RateLimit(s.limiter, policy)
-	r := httptest.NewRequest("GET", "/v1/search", nil)
+	r := httptest.NewRequest(http.MethodGet, "/v1/search", nil)
 	r.Header.Set("X-API-Key", secret)
 	admission, refused := stage.Admit(http.Header{}, r, search)
 	if refused != nil {

@@ -148,12 +148,11 @@ func TestListKeys(t *testing.T) {
 	slices.Sort(want)
 	var got []string
 	query := "?limit=2"
-	for query != "" {
+	for range 3 {
 		a := serve(t, h, request("GET", keys+query, "")).want(t, 200, "")
 		for _, item := range a.items(t) {
 			got = append(got, item["id"].(string))
 		}
-		query = ""
 		if next, ok := a.object["next"].(string); ok {
 			query = "?limit=2&cursor=" + url.QueryEscape(next)
 			serve(t, h, request("GET", "/v1/orgs/o/projects/q/keys"+query, "")).want(t, 400, "invalid_query")

@@ -144,7 +144,6 @@ func (h *Handler) deleteOverride(c *call) (reply, error) {
 	if condition.absent {
 		return reply{}, preconditionFailed()
 	}
-	condition.present = false // what is not there is 404 anyway
 	err = h.meet(c.r.Context(), c.org, condition,
 		func(other *ratelimit.Override) bool { return other.ID == c.id },
 		func(ctx context.Context, p ratelimit.Precondition) error {

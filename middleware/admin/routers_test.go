@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestServer(t *testing.T) {
 	server := httptest.NewServer(newHandler(t, withAll(t)...))
 	defer server.Close()
 	defer server.Client().CloseIdleConnections()
-	ask := func(method, path, body string) (*http.Response, string) {
+	ask := func(method, path, body string) *answer {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, strings.NewReader(body))
 		if err != nil {
@@ -82,19 +83,17 @@ func TestServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return res, string(text)
+		return &answer{status: res.StatusCode, header: res.Header, text: string(text)}
 	}
-	if res, text := ask("POST", keys, `{"name":"`+strings.Repeat("a", 80<<10)+`"}`); res.StatusCode != 400 || !strings.Contains(text, "65536") {
-		t.Errorf("a long body: %d %s", res.StatusCode, text)
+	if a := ask("POST", keys, `{"name":"`+strings.Repeat("a", 80<<10)+`"}`); a.status != 400 || !strings.Contains(a.text, "65536") {
+		t.Errorf("a long body: %d %s", a.status, a.text)
 	}
-	res, _ := ask("POST", keys, "")
-	location := res.Header.Get("Location")
-	read, text := ask("GET", location, "")
-	head, none := ask("HEAD", location, "")
-	if read.StatusCode != 200 || head.StatusCode != 200 || none != "" || head.ContentLength != int64(len(text)) {
-		t.Errorf("GET %d %q, HEAD %d %q of %d bytes", read.StatusCode, text, head.StatusCode, none, head.ContentLength)
+	location := ask("POST", keys, "").header.Get("Location")
+	read, head := ask("GET", location, ""), ask("HEAD", location, "")
+	if read.status != 200 || head.status != 200 || head.text != "" || head.header.Get("Content-Length") != strconv.Itoa(len(read.text)) {
+		t.Errorf("GET %d %q, HEAD %d %q with %v", read.status, read.text, head.status, head.text, head.header)
 	}
-	if res, text := ask("DELETE", location, ""); res.StatusCode != 204 || text != "" || res.Header.Get("Content-Type") != "" {
-		t.Errorf("DELETE: %d %q, %v", res.StatusCode, text, res.Header)
+	if a := ask("DELETE", location, ""); a.status != 204 || a.text != "" || a.header.Get("Content-Type") != "" {
+		t.Errorf("DELETE: %d %q, %v", a.status, a.text, a.header)
 	}
 }

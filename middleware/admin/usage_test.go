@@ -75,6 +75,22 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+func TestLimitsOnlyPeek(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	h := newHandler(t, admin.WithRoute(search, policy, policy.Named("b")), admin.WithLimits(limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		asked++
+		if !r.Peek || r.Org != "o" || r.Project != "p" || r.Endpoint != search || len(r.Charges) != 2 || r.Charges[0].Cost+r.Charges[1].Cost != 0 {
+			t.Errorf("the limiter is asked %+v", r)
+		}
+		return ratelimit.Decision{}, nil
+	})))
+	serve(t, h, request("GET", "/v1/orgs/o/projects/p/limits", "")).want(t, 200, "")
+	if asked != 1 {
+		t.Errorf("the limiter is asked %d times, want once for all policies of a route", asked)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
@@ -161,12 +177,12 @@ func TestUsagePages(t *testing.T) {
 		return items, nil
 	})))
 	var units []float64
-	for query := "?limit=2"; query != ""; {
+	query := "?limit=2&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z" // which the cursor remembers
+	for range 3 {
 		a := serve(t, h, request("GET", "/v1/orgs/o/usage"+query, "")).want(t, 200, "")
 		for _, item := range a.items(t) {
 			units = append(units, item["units"].(float64))
 		}
-		query = ""
 		if next, ok := a.object["next"].(string); ok {
 			query = "?limit=2&cursor=" + next
 			serve(t, h, request("GET", "/v1/orgs/o/usage?step=day&cursor="+next, "")).want(t, 400, "invalid_query")
@@ -175,8 +191,8 @@ func TestUsagePages(t *testing.T) {
 	if !reflect.DeepEqual(units, []float64{0, 1, 2, 3, 4}) {
 		t.Errorf("pages hold %v", units)
 	}
-	for _, from := range ranges[1:] {
-		if !from.Equal(ranges[0]) {
+	for _, from := range ranges {
+		if !from.Equal(begin) {
 			t.Errorf("pages are of different ranges: %v", ranges)
 		}
 	}
