@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -15,11 +16,11 @@ import (
 // Admission is the open passage of one request. It belongs to that request: its methods are for the
 // handler and for the goroutine that runs it, one at a time.
 type Admission struct {
+	mu       sync.Mutex // for a handler that outlives its request, as behind http.TimeoutHandler
 	request  *http.Request
-	header   http.Header
 	endpoint string
 	config   *config // of the step that runs
-	ran      []*step
+	ran      []passed
 
 	authenticator Authenticator
 	presented     authkey.Presented
@@ -31,6 +32,12 @@ type Admission struct {
 	open    int // how many stages were admitted and are not done
 	refused bool
 	began   time.Time
+}
+
+// passed is a step that ran, and the endpoint that it ran for.
+type passed struct {
+	*step
+	endpoint string
 }
 
 type admissionKey struct{}
@@ -61,49 +68,60 @@ func (a *Admission) Decision() ratelimit.Decision {
 	return d
 }
 
+// errDone is what a handler gets that goes on after its response.
+var errDone = errors.New("middleware: the request is done; Take and Count belong before the end of its handler")
+
 // Take charges a policy of the request's stages with more units, for a cost that only the handler knows.
-// It makes one Redis call, and updates the RateLimit fields if the response has not begun. nil means that
-// the units were taken; an *Error that they were not, which the handler may Render or return. Where the
-// limiter fails, the stage's Failure decides. Zero units take nothing.
-//
-// It writes to the header that the stage was given: behind http.TimeoutHandler, which runs the handler
-// beside its own, mount the stage inside of it, not around it.
-func (a *Admission) Take(ctx context.Context, policy string, units int64) error {
+// It makes one Redis call, and then writes the RateLimit fields to header, which is the one of the
+// handler's own writer and may be nil. A nil error means that the units were taken; an *Error that they
+// were not, which the handler may Render or return. Where the limiter fails, the stage's Failure decides.
+// Zero units take nothing.
+func (a *Admission) Take(ctx context.Context, header http.Header, policy string, units int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open == 0 {
+		return errDone
+	}
+	if units < 0 || units > ratelimit.MaxLimit {
+		return fmt.Errorf("middleware: Take(%q, %d): units must be 0 to %d", policy, units, int64(ratelimit.MaxLimit))
+	}
 	for _, s := range slices.Backward(a.ran) {
 		if s.limit == nil {
 			continue
 		}
-		for i := range s.limit.policies {
-			if s.limit.policies[i].Name == policy {
-				return a.take(ctx, s, i, units)
+		i := slices.IndexFunc(s.limit.policies, func(p ratelimit.Policy) bool { return p.Name == policy })
+		if i >= 0 {
+			if refusal := a.take(ctx, header, s, i, units); refusal != nil {
+				return refusal
 			}
+			return nil
 		}
 	}
 	return fmt.Errorf("middleware: Take(%q): no stage of %s has such a policy", policy, a.endpoint)
 }
 
-func (a *Admission) take(ctx context.Context, s *step, i int, units int64) error {
-	if units < 0 || units > ratelimit.MaxLimit {
-		return fmt.Errorf("middleware: Take(%q, %d): units must be 0 to %d", s.limit.policies[i].Name, units, int64(ratelimit.MaxLimit))
-	}
+func (a *Admission) take(ctx context.Context, header http.Header, s passed, i int, units int64) *Error {
 	a.config = s.config
-	request, err := a.ask(s.limit)
-	if err != nil {
-		return err
+	request, refusal := a.ask(s.limit, s.endpoint)
+	if refusal == nil {
+		request.Charges = []ratelimit.Charge{s.limit.charge(i, units, a.request)}
+		refusal = a.decide(ctx, header, StepTake, s.limit, request)
 	}
-	charge := s.limit.charge(i, units, a.request)
-	request.Charges = []ratelimit.Charge{charge}
-	if err := a.decide(ctx, StepTake, s.limit, request); err != nil {
-		err.render = s.config.render
-		return err
+	if refusal != nil {
+		refusal.render = s.config.render
 	}
-	return nil
+	return refusal
 }
 
 // Count adds to what the request will be metered for, besides what its stages count: units of a product
 // and kind. It counts when the handler is done, as the stages do, with the recorder of the innermost
 // Meter; without one it is an error.
 func (a *Admission) Count(product, kind string, units int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open == 0 {
+		return errDone
+	}
 	for _, s := range slices.Backward(a.ran) {
 		if s.meter != nil {
 			return s.meter.count(a, product, kind, units)
@@ -116,6 +134,11 @@ func (a *Admission) Count(product, kind string, units int64) error {
 // bytes. An adapter calls it exactly once for each admission that Admit returned, also when the handler
 // panicked (status 500) or took the connection over (101). The outermost call counts the usage.
 func (a *Admission) Done(status int, size int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open == 0 {
+		return
+	}
 	if a.open--; a.open != 0 {
 		return
 	}
@@ -133,7 +156,14 @@ func (a *Admission) Done(status int, size int64) {
 	a.observe(e, a.began)
 }
 
-func (a *Admission) hasRun(s *step) bool { return slices.Contains(a.ran, s) }
+// hasRun reports whether a step ran for this request. A handler that passes its request on to other
+// routes makes other requests of it: there, limits and counts are due again.
+func (a *Admission) hasRun(s *step) bool {
+	return slices.ContainsFunc(a.ran, func(p passed) bool {
+		elsewhere := p.endpoint != a.endpoint && p.endpoint != Unmatched
+		return p.step == s && !(elsewhere && (s.limit != nil || s.meter != nil))
+	})
+}
 
 // now returns the time for an event's duration; without an observer nobody looks at the clock.
 func (a *Admission) now() time.Time {
@@ -156,9 +186,13 @@ func (a *Admission) observe(e Event, began time.Time) {
 
 // authenticate is the first step: it finds the credential, asks whose it is, and takes it out of the
 // request.
-func (a *Admission) authenticate(authenticator Authenticator) *Error {
+func (a *Admission) authenticate(header http.Header, authenticator Authenticator) *Error {
 	began := a.now()
-	presented, refusal := readCredential(a.header, a.request, a.config)
+	presented, refusal := a.presented, (*Error)(nil)
+	if a.authenticator == nil { // else a stage around this one took the credential out
+		presented, refusal = readCredential(header, a.request, a.config)
+		a.request = withoutCredential(a.request, a.config.sources)
+	}
 	if refusal == nil {
 		var err error
 		if a.identity, err = authenticator.Authenticate(a.request.Context(), presented); err != nil {
@@ -171,7 +205,6 @@ func (a *Admission) authenticate(authenticator Authenticator) *Error {
 		return refusal
 	}
 	a.authenticator, a.presented = authenticator, presented
-	a.request = withoutCredential(a.request, a.config.sources)
 	a.observe(Event{Step: StepAuthenticate, Outcome: OutcomeAllowed}, began)
 	return nil
 }

@@ -161,7 +161,7 @@ func TestTake(t *testing.T) {
 		t.Errorf("before the handler the policy was charged %d, want 0", got)
 	}
 	ctx := a.Request().Context()
-	if err := a.Take(ctx, "elements", 40); err != nil {
+	if err := a.Take(ctx, h, "elements", 40); err != nil {
 		t.Fatalf("Take of what fits: %v", err)
 	}
 	if c := asked[1].Charges; len(c) != 1 || c[0].Policy.Name != "elements" || c[0].Cost != 40 {
@@ -170,7 +170,7 @@ func TestTake(t *testing.T) {
 	if got, want := h.Get("RateLimit"), `"requests";r=9;t=2, "elements";r=60;t=2`; got != want {
 		t.Errorf("RateLimit: %s, want %s", got, want)
 	}
-	err := a.Take(ctx, "elements", 60)
+	err := a.Take(ctx, h, "elements", 60)
 	var taken *middleware.Error
 	if !errors.As(err, &taken) || taken.Status != http.StatusTooManyRequests || !slices.Equal(taken.Violated, []string{"elements"}) {
 		t.Errorf("Take of too much: %v, want 429 by elements", err)
@@ -178,7 +178,7 @@ func TestTake(t *testing.T) {
 	if got := h.Get("RateLimit"); !strings.Contains(got, `"elements";r=3`) {
 		t.Errorf("RateLimit after the refusal: %s, want r=3 for elements", got)
 	}
-	for name, err := range map[string]error{"unknown policy": a.Take(ctx, "rows", 1), "negative": a.Take(ctx, "elements", -1)} {
+	for name, err := range map[string]error{"unknown policy": a.Take(ctx, h, "rows", 1), "negative": a.Take(ctx, h, "elements", -1)} {
 		if err == nil || errors.As(err, &taken) && taken.Status == 0 {
 			t.Errorf("Take, %s: %v, want an error", name, err)
 		}

@@ -18,10 +18,10 @@ type Authenticated struct{ *step }
 // authenticator says of it beyond that goes to observers alone.
 func Authenticate(authenticator Authenticator, opts ...Option) *Authenticated {
 	config, err := newConfig().with(opts)
-	if authenticator == nil {
+	if missing(authenticator) {
 		err = errors.Join(errors.New("middleware: Authenticate(nil): an authenticator is needed"), err)
 	}
-	run := func(a *Admission) *Error { return a.authenticate(authenticator) }
+	run := func(a *Admission, header http.Header) *Error { return a.authenticate(header, authenticator) }
 	return &Authenticated{&step{config: config, err: err, run: run}}
 }
 

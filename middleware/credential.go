@@ -101,15 +101,7 @@ func Cookie(name string) Source {
 			}
 			return "", false
 		},
-		remove: func(r *http.Request) {
-			all := r.Cookies()
-			r.Header.Del("Cookie")
-			for _, c := range all {
-				if c.Name != name {
-					r.AddCookie(c)
-				}
-			}
-		},
+		remove: func(r *http.Request) { removeCookie(r, name) },
 	}
 }
 
@@ -117,7 +109,8 @@ func Cookie(name string) Source {
 // Referer, so keys in them leak: use it only for keys that are public anyway, or for callers that can do
 // no better. The parameter is removed from the URL that the handler sees, and the response says
 // "Cache-Control: private" and "Referrer-Policy: no-referrer" (RFC 6750, section 2.3) unless the handler
-// says otherwise; what stands before this process, such as a proxy that keeps an access log, has seen it.
+// says otherwise. What stands before the stage has seen it: a proxy that keeps an access log, or a
+// middleware that makes gin or echo remember the query, which then the handler sees as well.
 func Query(name string) Source {
 	if name == "" {
 		return Source{err: fmt.Errorf("middleware: Query(%q) needs a name", name)}
@@ -148,17 +141,37 @@ func authorization(r *http.Request, scheme string) (value string, there, ok bool
 	if len(values) != 1 {
 		return "", false, len(values) == 0
 	}
-	name, rest, _ := strings.Cut(values[0], " ")
+	name, rest := values[0], ""
+	if i := strings.IndexAny(name, " \t"); i >= 0 {
+		name, rest = name[:i], name[i:]
+	}
 	if !strings.EqualFold(name, scheme) {
 		return "", false, true
 	}
-	return strings.Trim(rest, " "), true, true
+	return strings.Trim(rest, " \t"), true, true
 }
 
 func removeScheme(scheme string) func(*http.Request) {
 	return func(r *http.Request) {
 		if _, there, _ := authorization(r, scheme); there {
 			delete(r.Header, "Authorization")
+		}
+	}
+}
+
+// removeCookie takes a cookie out of the fields, and leaves the others as they were written.
+func removeCookie(r *http.Request, name string) {
+	fields := r.Header["Cookie"]
+	delete(r.Header, "Cookie")
+	for _, field := range fields {
+		var kept []string
+		for pair := range strings.SplitSeq(field, ";") {
+			if key, _, _ := strings.Cut(pair, "="); textproto.TrimString(key) != name {
+				kept = append(kept, pair)
+			}
+		}
+		if rest := textproto.TrimString(strings.Join(kept, ";")); rest != "" {
+			r.Header["Cookie"] = append(r.Header["Cookie"], rest)
 		}
 	}
 }

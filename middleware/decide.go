@@ -13,11 +13,11 @@ import (
 )
 
 // limit is the second step: it charges all policies of a stage or none.
-func (a *Admission) limit(l *limit) *Error {
+func (a *Admission) limit(header http.Header, l *limit) *Error {
 	if refusal := a.distinct(l); refusal != nil {
 		return refusal
 	}
-	request, refusal := a.ask(l)
+	request, refusal := a.ask(l, a.endpoint)
 	if refusal != nil {
 		return refusal
 	}
@@ -32,14 +32,14 @@ func (a *Admission) limit(l *limit) *Error {
 		}
 		request.Charges[i] = l.charge(i, cost, a.request)
 	}
-	return a.decide(a.request.Context(), StepRateLimit, l, request)
+	return a.decide(a.request.Context(), header, StepRateLimit, l, request)
 }
 
 // distinct refuses policies that a stage around this one has too: they would have one count, and each
 // would spoil it for the other. Only a request shows which stages meet.
 func (a *Admission) distinct(l *limit) *Error {
 	for _, s := range a.ran {
-		if s.limit == nil || s.limit.anonymous != l.anonymous {
+		if s.limit == nil || s.limit.anonymous != l.anonymous || s.endpoint != a.endpoint {
 			continue
 		}
 		for i := range s.limit.policies {
@@ -69,8 +69,8 @@ func (a *Admission) refuseCost(policy string, cost int64, cause error) *Error {
 }
 
 // ask begins the question for a limiter.
-func (a *Admission) ask(l *limit) (ratelimit.Request, *Error) {
-	request := ratelimit.Request{Endpoint: a.endpoint}
+func (a *Admission) ask(l *limit, endpoint string) (ratelimit.Request, *Error) {
+	request := ratelimit.Request{Endpoint: endpoint}
 	if l.anonymous {
 		return request, nil
 	}
@@ -99,7 +99,7 @@ func (l *limit) charge(i int, cost int64, r *http.Request) ratelimit.Charge {
 const attempts = 3
 
 // decide asks the limiter, with a fresh identity where it says that the one held is stale.
-func (a *Admission) decide(ctx context.Context, name Step, l *limit, request ratelimit.Request) *Error {
+func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l *limit, request ratelimit.Request) *Error {
 	began := a.now()
 	decision, err := l.limiter.Admit(ctx, request)
 	for range attempts - 1 {
@@ -110,17 +110,18 @@ func (a *Admission) decide(ctx context.Context, name Step, l *limit, request rat
 			a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
 			return refusal
 		}
-		request.Project, request.Key, request.Epoch = a.identity.Project, a.identity.Key, a.identity.Epoch
+		id := a.identity
+		request.Org, request.Project, request.Key, request.Epoch = id.Org, id.Project, id.Key, id.Epoch
 		decision, err = l.limiter.Admit(ctx, request)
 	}
 	if errors.Is(err, ratelimit.ErrStale) {
 		err = fmt.Errorf("middleware: the identity stays stale; are its store and the limiter on the same Redis? %w", err)
 	}
 	if err != nil {
-		return a.undecided(name, l, err, began)
+		return a.undecided(ctx, name, l, err, began)
 	}
 	a.merge(l, &decision)
-	a.setFields(l)
+	a.setFields(header, l)
 	e := Event{Step: name, Outcome: OutcomeAllowed, Decision: &decision}
 	if !decision.Allowed {
 		refusal := errLimited(&decision)
@@ -136,14 +137,14 @@ func (a *Admission) decide(ctx context.Context, name Step, l *limit, request rat
 }
 
 // undecided does what the stage chose for a limiter that fails.
-func (a *Admission) undecided(name Step, l *limit, cause error, began time.Time) *Error {
+func (a *Admission) undecided(ctx context.Context, name Step, l *limit, cause error, began time.Time) *Error {
 	refusal := errUnavailable(cause)
 	if errors.Is(cause, ratelimit.ErrInvalid) { // a value of the request that no limiter takes
 		refusal = &Error{Status: http.StatusBadRequest, Code: CodeCost, Message: "The request cannot be limited as it is.", cause: cause}
 	}
 	e := Event{Step: name, Outcome: refusal.outcome(), Err: refusal}
 	// A client that hangs up makes the limiter fail too; it must not lift the limit by that.
-	if l.failure == FailOpen && e.Outcome == OutcomeFailed && a.request.Context().Err() == nil {
+	if l.failure == FailOpen && e.Outcome == OutcomeFailed && ctx.Err() == nil {
 		e.Outcome, refusal = OutcomeOpened, nil
 	}
 	a.observe(e, began)
@@ -176,8 +177,8 @@ func (a *Admission) merge(l *limit, d *ratelimit.Decision) {
 // lists of RFC 9651, a member for each policy, with the effective limit and window. They are for
 // authenticated callers only, without what LimitBy found, and are left out where nothing was counted.
 // Policy names need no escaping: ratelimit.Policy allows none that would.
-func (a *Admission) setFields(l *limit) {
-	if l.anonymous || a.identity == nil || len(a.results) == 0 {
+func (a *Admission) setFields(header http.Header, l *limit) {
+	if header == nil || l.anonymous || a.identity == nil || len(a.results) == 0 {
 		return
 	}
 	policies, limits := make([]byte, 0, 96), make([]byte, 0, 96)
@@ -198,8 +199,8 @@ func (a *Admission) setFields(l *limit) {
 			limits = appendMember(limits, "", ";t=", seconds(r.NextAfter))
 		}
 	}
-	a.header["Ratelimit-Policy"] = []string{string(policies)}
-	a.header["Ratelimit"] = []string{string(limits)}
+	header["Ratelimit-Policy"] = []string{string(policies)}
+	header["Ratelimit"] = []string{string(limits)}
 }
 
 func appendMember(b []byte, name, parameter string, value int64) []byte {

@@ -33,6 +33,8 @@ const (
 type Key struct {
 	Name string
 	Of   func(r *http.Request) string
+
+	err error
 }
 
 // limit is what a step asks a limiter. Immutable.
@@ -52,7 +54,7 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 		anonymous: key != nil,
 	}
 	var faults []error
-	if limiter == nil {
+	if missing(limiter) {
 		faults = append(faults, errors.New("middleware: the limiter is nil"))
 	}
 	if len(policies) == 0 {
@@ -79,8 +81,10 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 		}
 		faults = append(faults, p.Validate())
 	}
-	return step{err: errors.Join(faults...), limit: l, run: func(a *Admission) *Error { return a.limit(l) }}
+	return step{err: errors.Join(faults...), limit: l, run: l.run}
 }
+
+func (l *limit) run(a *Admission, header http.Header) *Error { return a.limit(header, l) }
 
 // change returns a step with another limit in place of the one of s.
 func (s *step) change(edit func(l *limit) error) *step {
@@ -90,7 +94,7 @@ func (s *step) change(edit func(l *limit) error) *step {
 	l.policies = append([]ratelimit.Policy(nil), l.policies...)
 	next.err = errors.Join(s.err, edit(&l))
 	next.limit = &l
-	next.run = func(a *Admission) *Error { return a.limit(&l) }
+	next.run = l.run
 	return &next
 }
 
@@ -176,9 +180,10 @@ type LimitedBy struct{ *step }
 // call, which is not shared with a stage behind it that limits identities.
 func LimitBy(key Key, limiter Limiter, policies ...ratelimit.Policy) *LimitedBy {
 	s := newLimit(limiter, policies, &key)
-	if key.Of == nil {
-		s.err = errors.Join(s.err, errors.New("middleware: LimitBy needs a key, such as ClientNetwork()"))
+	if key.Name == "" || key.Of == nil {
+		s.err = errors.Join(s.err, errors.New("middleware: LimitBy needs a key with a Name and Of, such as ClientNetwork()"))
 	}
+	s.err = errors.Join(s.err, key.err)
 	s.config = newConfig()
 	return &LimitedBy{&s}
 }

@@ -23,7 +23,7 @@ const maxName = 128
 
 func newMetered(before *step, recorder Recorder, product, kind string) *Metered {
 	var faults []error
-	if recorder == nil {
+	if missing(recorder) {
 		faults = append(faults, errors.New("middleware: Meter: the recorder is nil"))
 	}
 	if !validName(product) || !validName(kind) {

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -16,9 +17,9 @@ import (
 // networks of your own proxies; to verify, send a request with a made-up X-Forwarded-For through them.
 // A request whose address cannot be told has the value "".
 func ClientNetwork(trusted ...netip.Prefix) Key {
-	trusted = append([]netip.Prefix(nil), trusted...)
-	return Key{Name: "network", Of: func(r *http.Request) string {
-		addr, ok := clientAddr(r, trusted)
+	networks, err := unmapped(trusted)
+	return Key{Name: "network", err: err, Of: func(r *http.Request) string {
+		addr, ok := clientAddr(r, networks)
 		if !ok {
 			return ""
 		}
@@ -54,6 +55,21 @@ func clientAddr(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
 		}
 	}
 	return addr, true
+}
+
+// unmapped returns the networks, with IPv4 inside IPv6 as IPv4, since addresses are compared as that.
+func unmapped(trusted []netip.Prefix) ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, len(trusted))
+	for i, n := range trusted {
+		if n.Addr().Is4In6() && n.Bits() >= 96 {
+			n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
+		}
+		if !n.IsValid() || n.Addr().Is4In6() {
+			return nil, fmt.Errorf("middleware: ClientNetwork: trusted network number %d, %v, is not one", i+1, n)
+		}
+		networks[i] = n
+	}
+	return networks, nil
 }
 
 func within(addr netip.Addr, networks []netip.Prefix) bool {

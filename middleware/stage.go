@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -33,8 +34,8 @@ type step struct {
 	before *step
 	err    error
 	config *config
-	run    func(a *Admission) *Error // before the handler; may be nil
-	guard  func(a *Admission) *Error // as run, and once more when the identity was refreshed
+	run    func(a *Admission, header http.Header) *Error // before the handler; may be nil
+	guard  func(a *Admission) *Error                     // as run, and once more when the identity was refreshed
 	limit  *limit
 	meter  *meter
 }
@@ -55,21 +56,21 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 	a, nested := FromContext(r.Context())
 	if !nested {
 		a = &Admission{endpoint: endpoint, config: s.config}
-		a.request = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
-	} else {
-		a.request = r
-		if endpoint != Unmatched { // nearer to the handler, the route is known better
-			a.endpoint = endpoint
-		}
+		r = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
 	}
-	a.header = header
-	if err := s.admit(a); err != nil {
+	a.request = r
+	if endpoint != Unmatched { // nearer to the handler, the route is known better
+		a.endpoint = endpoint
+	}
+	if err := s.admit(a, header); err != nil {
 		a.refused = true
 		if err.render == nil {
 			err.render = s.config.render
 		}
 		return nil, err
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.open++
 	a.began = time.Now()
 	return a, nil
@@ -87,9 +88,9 @@ func (s *step) Policies() []ratelimit.Policy {
 }
 
 // admit runs the chain from its beginning, leaving out what already ran.
-func (s *step) admit(a *Admission) *Error {
+func (s *step) admit(a *Admission, header http.Header) *Error {
 	if s.before != nil {
-		if err := s.before.admit(a); err != nil {
+		if err := s.before.admit(a, header); err != nil {
 			return err
 		}
 	}
@@ -97,15 +98,17 @@ func (s *step) admit(a *Admission) *Error {
 		return nil
 	}
 	a.config = s.config
-	for _, run := range [...]func(*Admission) *Error{s.run, s.guard} {
-		if run == nil {
-			continue
-		}
-		if err := run(a); err != nil {
+	if s.run != nil {
+		if err := s.run(a, header); err != nil {
 			return err
 		}
 	}
-	a.ran = append(a.ran, s)
+	if s.guard != nil {
+		if err := s.guard(a); err != nil {
+			return err
+		}
+	}
+	a.ran = append(a.ran, passed{s, a.endpoint})
 	return nil
 }
 
@@ -239,10 +242,23 @@ func WithRenderer(render Renderer) Option {
 // WithObserver adds an observer. There is none by default.
 func WithObserver(o Observer) Option {
 	return optionFunc(func(c *config) error {
-		if o == nil {
+		if missing(o) {
 			return errors.New("middleware: WithObserver(nil)")
 		}
 		c.observers = append(c.observers[:len(c.observers):len(c.observers)], o)
 		return nil
 	})
+}
+
+// missing reports whether an interface holds nothing, or a nil pointer or function of some type.
+func missing(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch value := reflect.ValueOf(v); value.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Interface, reflect.Chan, reflect.Slice:
+		return value.IsNil()
+	default:
+		return false
+	}
 }

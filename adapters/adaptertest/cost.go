@@ -45,7 +45,7 @@ func echoBody(w http.ResponseWriter, r *http.Request) {
 func take(w http.ResponseWriter, r *http.Request) {
 	admission, _ := middleware.FromContext(r.Context())
 	units, _ := strconv.ParseInt(r.URL.Query().Get("units"), 10, 64)
-	err := admission.Take(r.Context(), r.URL.Query().Get("policy"), units)
+	err := admission.Take(r.Context(), w.Header(), r.URL.Query().Get("policy"), units)
 	if refusal, ok := errors.AsType[*middleware.Error](err); ok {
 		refusal.Render(w, r)
 		return

@@ -112,7 +112,7 @@ func TestReturnedError(t *testing.T) {
 	})
 	take := func(c echo.Context) error {
 		a, _ := middleware.FromContext(c.Request().Context())
-		return a.Take(c.Request().Context(), "rows", 1)
+		return a.Take(c.Request().Context(), c.Response().Header(), "rows", 1)
 	}
 	for name, row := range map[string]struct {
 		handler echo.HandlerFunc

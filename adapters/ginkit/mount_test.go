@@ -110,7 +110,7 @@ func TestReportedRefusal(t *testing.T) {
 	})
 	take := func(c *gin.Context) error {
 		a, _ := middleware.FromContext(c.Request.Context())
-		return a.Take(c.Request.Context(), "rows", 1)
+		return a.Take(c.Request.Context(), c.Writer.Header(), "rows", 1)
 	}
 	for name, row := range map[string]struct {
 		handler gin.HandlerFunc
