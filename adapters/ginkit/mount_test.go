@@ -84,20 +84,25 @@ func TestMountPanics(t *testing.T) {
 // TestRefusal shows that a refusal goes gin's way: it is in c.Errors, and nothing behind it runs.
 func TestRefusal(t *testing.T) {
 	t.Parallel()
-	router := gin.New()
-	router.Use(func(c *gin.Context) {
-		c.Next()
-		var refusal *middleware.Error
-		if len(c.Errors) != 1 || !errors.As(c.Errors[0], &refusal) || refusal.Code != middleware.CodeMissing {
-			t.Errorf("errors %v", c.Errors)
-		}
-		if !c.IsAborted() || !c.Writer.Written() || c.Writer.Status() != http.StatusUnauthorized {
-			t.Errorf("aborted %v, written %v, status %d", c.IsAborted(), c.Writer.Written(), c.Writer.Status())
-		}
-	})
-	stage, _ := watched()
-	router.GET("/", ginkit.Middleware(stage), func(*gin.Context) { t.Error("the handler ran") })
-	serve(t, router, "/", "X-API-Key", "")
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			router := gin.New()
+			router.Use(func(c *gin.Context) {
+				c.Next()
+				var refusal *middleware.Error
+				if len(c.Errors) != 1 || !errors.As(c.Errors[0], &refusal) || refusal.Code != middleware.CodeMissing {
+					t.Errorf("errors %v", c.Errors)
+				}
+				if !c.IsAborted() || !c.Writer.Written() || c.Writer.Status() != http.StatusUnauthorized {
+					t.Errorf("aborted %v, written %v, status %d", c.IsAborted(), c.Writer.Written(), c.Writer.Status())
+				}
+			})
+			stage, _ := watched()
+			router.Handle(method, "/", ginkit.Middleware(stage), func(*gin.Context) { t.Error("the handler ran") })
+			router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), method, "/", http.NoBody))
+		})
+	}
 }
 
 // TestReportedRefusal is about refusals that a handler puts into c.Errors by itself.
@@ -121,6 +126,7 @@ func TestReportedRefusal(t *testing.T) {
 		"with a status":   {func(c *gin.Context) { _ = c.AbortWithError(http.StatusTeapot, take(c)) }, 418, ""},
 		"body written":    {func(c *gin.Context) { _ = c.Error(take(c)); c.String(http.StatusAccepted, "half") }, 202, "half"},
 		"another error":   {func(c *gin.Context) { _ = c.Error(errors.New("other")); c.Status(http.StatusBadGateway) }, 502, ""},
+		"errors cleared":  {func(c *gin.Context) { c.Errors = nil }, 200, ""},
 		"among others": {func(c *gin.Context) {
 			_ = c.Error(errors.New("other"))
 			_ = c.Error(take(c))
@@ -132,7 +138,7 @@ func TestReportedRefusal(t *testing.T) {
 			auth, events := watched(render)
 			stage := auth.RateLimit(anyone{}, ratelimit.PerMinute(5).Named("rows")).Cost("rows", middleware.Later)
 			router := gin.New()
-			router.Use(ginkit.Middleware(auth))
+			router.Use(func(c *gin.Context) { _ = c.Error(errors.New("before")) }, ginkit.Middleware(auth))
 			router.GET("/", ginkit.Middleware(stage), row.handler)
 			if w := serve(t, router, "/"); w.Code != row.status || w.Body.String() != row.body {
 				t.Errorf("answer %d %q, want %d %q", w.Code, w.Body, row.status, row.body)
