@@ -56,6 +56,12 @@ func passages() []scenario {
 			ok`}},
 		calls: "authenticate 1, refresh 0, limit 2",
 	}, {
+		name: "Nested/TwoAuthentications", why: "a stage made apart asks again, with the credential that the outer one took out",
+		mount: func(w *world) ([]Route, []middleware.Stage) {
+			return one(w.auth().RateLimit(w, ratelimit.PerMinute(2)), w.auth())
+		},
+		sends: []exchange{{get, answerFirst}}, calls: "authenticate 2, refresh 0, limit 1",
+	}, {
 		name: "Nested/InnerRefuses", why: "what was refused within is not metered without",
 		mount: func(w *world) ([]Route, []middleware.Stage) {
 			auth := w.auth()
