@@ -88,7 +88,7 @@ func newGate(t testing.TB, opts ...authkey.Option) *gate {
 // verifier returns one more verifier on the store, as another replica has.
 func (g *gate) verifier(t testing.TB, opts ...authkey.Option) *authkey.Verifier {
 	t.Helper()
-	v, err := authkey.New(g.store, append([]authkey.Option{authkey.WithClock(g.clock.now)}, opts...)...)
+	v, err := authkey.New(g.store, append([]authkey.Option{authkey.WithClock(g.clock.now), authkey.WithTimeout(5 * time.Second)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,6 @@ type Store interface {
 	//   - ErrExists when the id is taken, or, for a foreign record, the digest.
 	//   - The store sets CreatedAt by its own clock and Revision to 1, and ignores what was given for
 	//     them, for RevokedAt and for Epoch.
-	//   - It raises the org's epoch before it returns, so a key that was just found unknown is found.
 	//   - ErrUnavailable may mean that the record was written: use a new id to try again.
 	Create(ctx context.Context, record Record) (Record, error)
 

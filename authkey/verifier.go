@@ -246,7 +246,8 @@ func (v *Verifier) find(ctx context.Context, q question) (record Record, err err
 	}
 	record, err = v.store.Find(ctx, q.id)
 	if errors.Is(err, ErrUnknown) {
-		// The same work as for a known id, so that the answer takes as long.
+		// The same work here as for a known id. How long the store takes may still tell whether an id is
+		// known; ids are public.
 		digest, _ := v.hasher.Digest(q.presented)
 		_ = digest.Equal(dummy)
 		return Record{}, ErrUnknown

@@ -27,7 +27,7 @@ func connOf(t *testing.T, rdb redis.UniversalClient) *lua.Conn {
 // one returns a charge of one unit out of ten in an hour's fixed window.
 func one(org, name string) lua.Charge {
 	return lua.Charge{
-		Key: lua.LimitKey(org, "project", name, "GET /", "requests"), Algorithm: lua.Fixed,
+		Key: lua.LimitKey(org, "project", name, "GET /", "requests", lua.Fixed), Algorithm: lua.Fixed,
 		Limit: 10, Window: time.Hour.Microseconds(), Cost: 1, Enforced: true,
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
@@ -36,43 +34,42 @@ const ClaimTime = 10 * time.Second
 type Fields map[string]string
 
 // Credential returns the credential with an id, and the `keys` stamp of its org, which is of the same
-// instant. ErrCredentialNotFound when there is none. Two round trips, both to the primary: the first
-// learns the org, which never changes; the second sets the org's epoch if it is missing.
+// instant. ErrCredentialNotFound when there is none. Two round trips: the first learns the org, which
+// never changes; the second sets the org's epoch if it is missing.
 func (c *Conn) Credential(ctx context.Context, id string) (Fields, int64, error) {
 	key, ok := CredentialKey(id)
 	if !ok {
 		return nil, 0, ErrCredentialNotFound
 	}
-	var first *redis.StringCmd
-	err := c.onPrimary(ctx, func(p redis.Pipeliner) { first = p.HGet(ctx, key, "org") })
-	if errors.Is(err, redis.Nil) {
-		return nil, 0, ErrCredentialNotFound
-	}
+	values, err := c.read(ctx, readHash(key))
 	if err != nil {
 		return nil, 0, err
 	}
-	org := first.Val()
+	record, err := hashOf(values[1])
+	if err != nil {
+		return nil, 0, err
+	}
+	org, ok := record["org"]
+	if !ok {
+		return nil, 0, ErrCredentialNotFound
+	}
 	if bucket.Of(org) != id[:bucket.Len] {
 		return nil, 0, fmt.Errorf("%w: credential %.20q lies in the bucket of another org", ErrReply, id)
 	}
-	var stamps *redis.Cmd
-	var record *redis.MapStringStringCmd
-	err = c.onPrimary(ctx, func(p redis.Pipeliner) {
-		// The text and not the digest: a NOSCRIPT here could only be answered by doing all again.
-		stamps = p.Eval(ctx, epochSource, []string{EpochKey(org)})
-		record = p.HGetAll(ctx, key)
-	})
+	if values, err = c.read(ctx, readEpoch(org), readHash(key)); err != nil {
+		return nil, 0, err
+	}
+	epoch, err := epochOf(values)
 	if err != nil {
 		return nil, 0, err
 	}
-	epoch, err := integers(stamps.Val())
-	if err != nil || len(epoch) != 3 || epoch[1] <= 0 {
-		return nil, 0, fmt.Errorf("%w: epoch %v", ErrReply, stamps.Val())
+	if record, err = hashOf(values[2]); err != nil {
+		return nil, 0, err
 	}
-	if len(record.Val()) == 0 {
+	if len(record) == 0 {
 		return nil, 0, ErrCredentialNotFound
 	}
-	return record.Val(), epoch[1], nil
+	return record, epoch.Keys, nil
 }
 
 // CredentialPage is a part of an org's credentials. IDs and Records go together; a record that another
@@ -85,7 +82,7 @@ type CredentialPage struct {
 
 // Credentials returns up to limit credentials of an org in the order of their index, of one project or,
 // with "", of all. after is "" or a page's Next; ErrCursor where it is none of that project's. Two round
-// trips, to the primary.
+// trips.
 func (c *Conn) Credentials(ctx context.Context, org, project, after string, limit int) (CredentialPage, error) {
 	low, high, prefix := "-", "+", ""
 	if project != "" {
@@ -98,34 +95,34 @@ func (c *Conn) Credentials(ctx context.Context, org, project, after string, limi
 		}
 		low = "(" + after
 	}
-	var index *redis.StringSliceCmd
-	err := c.onPrimary(ctx, func(p redis.Pipeliner) {
-		by := &redis.ZRangeBy{Min: low, Max: high, Count: int64(limit) + 1}
-		index = p.ZRangeByLex(ctx, KeyIndexKey(org), by)
-	})
-	if err != nil || len(index.Val()) == 0 {
+	values, err := c.read(ctx, readIndex(KeyIndexKey(org), low, high, limit+1))
+	if err != nil {
+		return CredentialPage{}, err
+	}
+	places, err := textsOf(values[1])
+	if err != nil || len(places) == 0 {
 		return CredentialPage{}, err
 	}
 	var page CredentialPage
-	places := index.Val()
 	if len(places) > limit {
 		places = places[:limit]
 		page.Next = places[limit-1]
 	}
-	records := make([]*redis.MapStringStringCmd, len(places))
-	err = c.onPrimary(ctx, func(p redis.Pipeliner) {
-		for i, place := range places {
-			id := place[strings.IndexByte(place, ':')+1:]
-			key, _ := credentialOf(org, id)
-			page.IDs = append(page.IDs, id)
-			records[i] = p.HGetAll(ctx, key)
-		}
-	})
-	if err != nil {
+	readings := make([]reading, len(places))
+	for i, place := range places {
+		id := place[strings.IndexByte(place, ':')+1:]
+		key, _ := credentialOf(org, id)
+		page.IDs, readings[i] = append(page.IDs, id), readHash(key)
+	}
+	if values, err = c.read(ctx, readings...); err != nil {
 		return CredentialPage{}, err
 	}
-	for _, record := range records {
-		page.Records = append(page.Records, record.Val())
+	for _, value := range values[1:] {
+		record, err := hashOf(value)
+		if err != nil {
+			return CredentialPage{}, err
+		}
+		page.Records = append(page.Records, record)
 	}
 	return page, nil
 }
@@ -138,9 +135,9 @@ func isPlace(s string) bool {
 	return project != "" && whole && named
 }
 
-// CreateCredential writes a new credential of a project and raises the org's `keys` stamp. It returns
-// what is stored then. ErrCredentialExists when the id is taken or belongs to another bucket's org; any
-// other error means that it may have been written.
+// CreateCredential writes a new credential of a project. It leaves the org's `keys` stamp, since no cache
+// can hold what was not there. It returns what is stored then. ErrCredentialExists when the id is taken or
+// belongs to another bucket's org; any other error means that it may have been written.
 func (c *Conn) CreateCredential(ctx context.Context, org, project, id string, fields Fields) (Fields, error) {
 	key, ok := credentialOf(org, id)
 	if !ok {
@@ -179,17 +176,19 @@ func (c *Conn) ConfirmDigest(ctx context.Context, digest, id string) error {
 }
 
 // DigestID returns the id that a digest is bound to; ErrCredentialNotFound when there is none. The
-// credential itself may be missing. One round trip, to the primary.
+// credential itself may be missing. One round trip.
 func (c *Conn) DigestID(ctx context.Context, digest string) (string, error) {
-	var id *redis.StringCmd
-	err := c.onPrimary(ctx, func(p redis.Pipeliner) { id = p.Get(ctx, DigestKey(digest)) })
-	if errors.Is(err, redis.Nil) {
-		return "", ErrCredentialNotFound
-	}
+	values, err := c.read(ctx, readString(DigestKey(digest)))
 	if err != nil {
 		return "", err
 	}
-	return id.Val(), nil
+	switch id := values[1].(type) {
+	case nil:
+		return "", ErrCredentialNotFound
+	case string:
+		return id, nil
+	}
+	return "", fmt.Errorf("%w: a digest stands for %T", ErrReply, values[1])
 }
 
 // Int returns a field that holds a count or microseconds; 0 when it is missing or empty.
@@ -205,15 +204,6 @@ func (f Fields) Int(name string) (int64, error) {
 	return n, nil
 }
 
-// onPrimary sends commands of one slot in one round trip as a transaction: it is atomic, and goes to the
-// primary also where the client is set to read from replicas, which may lag.
-func (c *Conn) onPrimary(ctx context.Context, queue func(redis.Pipeliner)) error {
-	pipe := c.rdb.TxPipeline()
-	queue(pipe)
-	_, err := bounded(ctx, func() ([]redis.Cmder, error) { return pipe.Exec(ctx) })
-	return err
-}
-
 func (c *Conn) changeCredential(ctx context.Context, keys []string, args []any) (Fields, error) {
 	reply, err := c.run(ctx, credentialScript, keys, args)
 	if err != nil {
@@ -223,10 +213,9 @@ func (c *Conn) changeCredential(ctx context.Context, keys []string, args []any) 
 	if !ok || len(parts) != 3 {
 		return nil, fmt.Errorf("%w: credential answered %T", ErrReply, reply)
 	}
-	code, isCode := parts[0].(int64)
-	flat, isFlat := parts[2].([]any)
-	if !isCode || !isFlat || len(flat)%2 != 0 {
-		return nil, fmt.Errorf("%w: credential answered {%T, %T, %T}", ErrReply, parts[0], parts[1], parts[2])
+	code, ok := parts[0].(int64)
+	if !ok {
+		return nil, fmt.Errorf("%w: credential answered the code %T", ErrReply, parts[0])
 	}
 	switch code {
 	case 0, 1:
@@ -241,16 +230,7 @@ func (c *Conn) changeCredential(ctx context.Context, keys []string, args []any) 
 	default:
 		return nil, fmt.Errorf("%w: credential answered code %d", ErrReply, code)
 	}
-	fields := make(Fields, len(flat)/2)
-	for i := 0; i < len(flat); i += 2 {
-		name, isName := flat[i].(string)
-		value, isValue := flat[i+1].(string)
-		if !isName || !isValue {
-			return nil, fmt.Errorf("%w: credential: field %d is not text", ErrReply, i/2)
-		}
-		fields[name] = value
-	}
-	return fields, nil
+	return hashOf(parts[2])
 }
 
 // credentialOf names the record of a credential that belongs to an org, which its id has to agree with.

@@ -1,8 +1,9 @@
--- credential.lua: changes the credentials of an org, and with the same step its `keys` stamp, so that
--- every cached key of the org is old from then on; and binds the digest of a foreign key to a credential.
+-- credential.lua: makes credentials of an org; changes them, and with the same step its `keys` stamp, so
+-- that every cached key of the org is old from then on; and binds the digest of a foreign key to a credential.
 --
 -- 'create', member, field, value, ...      KEYS: the org's epoch, the record (a hash), the org's index
---     writes a record that is not there; the script adds `revision` 1 and `created`
+--     writes a record that is not there; the script adds `revision` 1 and `created`. The stamp stays:
+--     nobody holds what was not there, and the org's other callers are not made to read anew
 -- 'state', org, state, reason              KEYS: the org's epoch, the record
 --     changes the state of a record of that org; `revoked` never changes back
 --     Reply  {code, now, fields}; fields: the record, flat; empty where code < 0
@@ -55,6 +56,7 @@ if op == 'create' then
   for i = 3, #ARGV do fields[#fields + 1] = ARGV[i] end
   redis.call('HSET', record, unpack(fields))
   redis.call('ZADD', KEYS[3], 0, ARGV[2])
+  return answer(1, redis.call('HGETALL', record))
 else
   local org, state, reason = ARGV[2], ARGV[3], ARGV[4]
   local held = redis.call('HMGET', record, 'org', 'state', 'revision')

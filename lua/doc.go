@@ -5,7 +5,7 @@
 //	answers, err := conn.Admit(ctx, []lua.Check{{
 //		EpochKey: lua.EpochKey("acme"), Keys: keysStamp, Limits: limitsStamp,
 //		Charges: []lua.Charge{{
-//			Key:       lua.LimitKey("acme", "project", "shop", "GET /v1/search", "requests"),
+//			Key:       lua.LimitKey("acme", "project", "shop", "GET /v1/search", "requests", lua.Sliding),
 //			Algorithm: lua.Sliding, Limit: 100, Window: time.Minute.Microseconds(), Cost: 1, Enforced: true,
 //		}},
 //	}})

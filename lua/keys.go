@@ -29,15 +29,16 @@ func UsageKey(org, hour string) string { return orgKey(org, "usage", hour) }
 func UsageMarkKey(org, process string) string { return orgKey(org, "usage", "mark", process) }
 
 // LimitKey names the state of one policy: of the org's partition, at an endpoint. The partition is a
-// kind ("project", "key", "org", or a caller's own) and the value that it takes.
-func LimitKey(org, kind, value, endpoint, policy string) string {
-	return orgKey(org, "limit", kind, value, endpoint, policy)
+// kind ("project", "key", "org", or a caller's own) and the value that it takes. Algorithms have states
+// of their own, so that replicas of which one has another by now do not undo each other's counts.
+func LimitKey(org, kind, value, endpoint, policy string, algorithm Algorithm) string {
+	return orgKey(org, "limit", kind, value, endpoint, policy, string(algorithm))
 }
 
 // AnonymousLimitKey names the state of one policy of a partition that belongs to no org. Its bucket
 // comes from the partition's own value.
-func AnonymousLimitKey(kind, value, endpoint, policy string) string {
-	return join(bucket.Of(value), "", "limit", kind, value, endpoint, policy)
+func AnonymousLimitKey(kind, value, endpoint, policy string, algorithm Algorithm) string {
+	return join(bucket.Of(value), "", "limit", kind, value, endpoint, policy, string(algorithm))
 }
 
 // CredentialKey names the record of a credential. The bucket is read from the first two characters of

@@ -42,11 +42,11 @@ var builders = []struct {
 	{"usage mark", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.UsageMarkKey(p[0], p[1]) }, true},
 	{
 		"limit", []*rapid.Generator[string]{org, part, part, part, part},
-		func(p []string) string { return lua.LimitKey(p[0], p[1], p[2], p[3], p[4]) }, true,
+		func(p []string) string { return lua.LimitKey(p[0], p[1], p[2], p[3], p[4], lua.Fixed) }, true,
 	},
 	{
 		"anonymous limit", []*rapid.Generator[string]{part, part, part, part},
-		func(p []string) string { return lua.AnonymousLimitKey(p[0], p[1], p[2], p[3]) }, false,
+		func(p []string) string { return lua.AnonymousLimitKey(p[0], p[1], p[2], p[3], lua.Fixed) }, false,
 	},
 	{"credential", []*rapid.Generator[string]{credentialID}, func(p []string) string {
 		key, ok := lua.CredentialKey(p[0])

@@ -11,13 +11,7 @@ import (
 //go:embed overrides.lua
 var overridesSource string
 
-//go:embed override_list.lua
-var overrideListSource string
-
-var (
-	overridesScript    = newScript(overridesSource)
-	overrideListScript = newScript(overrideListSource)
-)
+var overridesScript = newScript(overridesSource)
 
 // What can stand in the way of a change to an override.
 var (
@@ -28,7 +22,7 @@ var (
 )
 
 // MaxOverrides is the most overrides that an org may have: they are read and cached as a whole.
-const MaxOverrides = 10_000
+const MaxOverrides = 1000
 
 // Expected is the revision that a change starts from. Besides a revision it may be AnyRevision or
 // NoRevision.
@@ -62,32 +56,16 @@ type OverrideChange struct {
 // `created` added; and the epoch that it is current for. One command, on the primary. It writes only for
 // an org that has no epoch.
 func (c *Conn) Overrides(ctx context.Context, org string) (Epoch, map[string]string, error) {
-	reply, err := c.run(ctx, overrideListScript, []string{EpochKey(org), OverridesKey(org)}, nil)
+	values, err := c.read(ctx, readEpoch(org), readHash(OverridesKey(org)))
 	if err != nil {
 		return Epoch{}, nil, err
 	}
-	parts, ok := reply.([]any)
-	if !ok || len(parts) != 4 {
-		return Epoch{}, nil, fmt.Errorf("%w: override_list answered %T", ErrReply, reply)
-	}
-	epoch, err := epochOf(parts[:3])
+	epoch, err := epochOf(values)
 	if err != nil {
 		return Epoch{}, nil, err
 	}
-	pairs, ok := parts[3].([]any)
-	if !ok || len(pairs)%2 != 0 {
-		return Epoch{}, nil, fmt.Errorf("%w: override_list answered overrides as %T", ErrReply, parts[3])
-	}
-	all := make(map[string]string, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
-		id, isID := pairs[i].(string)
-		text, isText := pairs[i+1].(string)
-		if !isID || !isText {
-			return Epoch{}, nil, fmt.Errorf("%w: override_list answered %T and %T", ErrReply, pairs[i], pairs[i+1])
-		}
-		all[id] = text
-	}
-	return epoch, all, nil
+	all, err := hashOf(values[2])
+	return epoch, all, err
 }
 
 // SetOverride writes one override: a JSON object with the members `project` and `until`, both strings.

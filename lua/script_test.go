@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func testCheck(org string) Check {
 	return Check{Charges: []Charge{{
-		Key: LimitKey(org, "project", "shop", "GET /", "requests"), Algorithm: Sliding,
+		Key: LimitKey(org, "project", "shop", "GET /", "requests", Sliding), Algorithm: Sliding,
 		Limit: 100, Window: MaxWindow, Cost: 1, Enforced: true,
 	}}}
 }

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 //go:embed usage.lua
@@ -100,27 +98,30 @@ func (b *UsageBatch) verdict(code, place int64, hour string) error {
 }
 
 // Usage returns what an org used in each of some hours, given as the Unix times when they begin, in no
-// particular order within an hour. One round trip, to the primary. ErrReply, naming the place, where
+// particular order within an hour. One round trip. ErrReply, naming the place, where
 // what is stored was not written by AddUsage.
 func (c *Conn) Usage(ctx context.Context, org string, hours []int64) ([][]UsageEntry, error) {
 	if len(hours) == 0 {
 		return nil, nil
 	}
 	keys := make([]string, len(hours))
-	stored := make([]*redis.MapStringStringCmd, len(hours))
-	err := c.onPrimary(ctx, func(p redis.Pipeliner) {
-		for i, hour := range hours {
-			keys[i] = UsageKey(org, strconv.FormatInt(hour, 10))
-			stored[i] = p.HGetAll(ctx, keys[i])
-		}
-	})
+	readings := make([]reading, len(hours))
+	for i, hour := range hours {
+		keys[i] = UsageKey(org, strconv.FormatInt(hour, 10))
+		readings[i] = readHash(keys[i])
+	}
+	values, err := c.read(ctx, readings...)
 	if err != nil {
 		return nil, err
 	}
 	usage := make([][]UsageEntry, len(hours))
 	for i := range hours {
-		usage[i] = make([]UsageEntry, 0, len(stored[i].Val()))
-		for field, units := range stored[i].Val() {
+		stored, err := hashOf(values[i+1])
+		if err != nil {
+			return nil, err
+		}
+		usage[i] = make([]UsageEntry, 0, len(stored))
+		for field, units := range stored {
 			entry, ok := usageEntryOf(field, units)
 			if !ok {
 				return nil, fmt.Errorf("%w: field %.200q of %.200q is no usage", ErrReply, field, keys[i])

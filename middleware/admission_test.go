@@ -188,6 +188,89 @@ func TestTake(t *testing.T) {
 	}
 }
 
+func TestAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	stage := middleware.Authenticate(demoCallers()).RateLimit(limiterFunc(allow), ratelimit.PerMinute(10)).Meter(book, "stores", "search")
+	a, h, refusal := admit(t, stage, request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	a.Done(200, 0)
+	h.Del("RateLimit")
+	if err := a.Take(t.Context(), h, "requests", 1); err == nil || h.Get("RateLimit") != "" {
+		t.Errorf("Take after the end: %v, header %v; want an error that touches nothing", err, h)
+	}
+	if err := a.Count("stores", "rows", 1); err == nil || len(book.rows) != 1 {
+		t.Errorf("Count after the end: %v, counted %+v; want an error and one row", err, book.rows)
+	}
+}
+
+func TestTakeChargesTheInnermostStage(t *testing.T) {
+	t.Parallel()
+	var asked []ratelimit.Request
+	limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		asked = append(asked, r)
+		return allow(r)
+	})
+	auth := middleware.Authenticate(demoCallers())
+	outer, _, refusal := admit(t, auth.RateLimit(limiter, ratelimit.PerMinute(10).By(ratelimit.ByOrg)), request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	inner, h, refusal := admit(t, auth.RateLimit(limiter, ratelimit.PerSecond(5)), outer.Request())
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if got, want := h.Get("RateLimit-Policy"), `"requests";q=10;w=60, "requests";q=5;w=1`; got != want {
+		t.Errorf("RateLimit-Policy: %s, want %s: partitions are told apart", got, want)
+	}
+	if err := inner.Take(t.Context(), h, "requests", 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := asked[2].Charges[0].Policy.Partition; got != ratelimit.ByProject {
+		t.Errorf("Take charged the policy by %s, want the one by project", got)
+	}
+}
+
+func TestViolatedNamesWhatRefused(t *testing.T) {
+	t.Parallel()
+	limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		d, err := allow(r)
+		for i := range d.Results {
+			d.Results[i].Exceeded, d.Results[i].Monitor = true, r.Charges[i].Policy.Monitor
+		}
+		d.Allowed = false
+		return d, err
+	})
+	stage := middleware.Authenticate(demoCallers()).RateLimit(limiter, ratelimit.PerMinute(10), ratelimit.PerHour(10).Named("watched").Monitored())
+	if _, _, refusal := admit(t, stage, request("GET", "/")); refusal == nil || !slices.Equal(refusal.Violated, []string{"requests"}) {
+		t.Errorf("refusal %+v, want requests alone as violated", refusal)
+	}
+}
+
+func TestPassedOnRequestsAreLimitedAgain(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		calls++
+		return allow(r)
+	})
+	stage := middleware.Authenticate(demoCallers()).RateLimit(limiter, ratelimit.PerMinute(10))
+	a, refusal := stage.Admit(http.Header{}, request("GET", "/batch"), "GET /batch")
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	for range 2 {
+		if _, refusal := stage.Admit(http.Header{}, a.Request(), "GET /one"); refusal != nil {
+			t.Fatal(refusal)
+		}
+	}
+	if calls != 2 {
+		t.Errorf("%d calls of the limiter, want one for each of two endpoints", calls)
+	}
+}
+
 func TestUsageIsCountedOnceWhenTheOutermostIsDone(t *testing.T) {
 	t.Parallel()
 	book := &ledger{}

@@ -98,6 +98,21 @@ func (s *step) change(edit func(l *limit) error) *step {
 	return &next
 }
 
+// unvalued returns an error for each policy whose partition nobody tells the value of.
+func (l *limit) unvalued() error {
+	var faults []error
+	for i := range l.policies {
+		switch p := &l.policies[i]; p.Partition {
+		case ratelimit.ByProject, ratelimit.ByKey, ratelimit.ByOrg:
+		default:
+			if l.values[i] == nil && !l.anonymous {
+				faults = append(faults, fmt.Errorf("middleware: policy %q is partitioned by %s; say with Partition(%q, ...) how a request tells that", p.Name, p.Partition, p.Partition))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
 func (l *limit) setCost(policy string, cost CostFunc) error {
 	if cost == nil {
 		return fmt.Errorf("middleware: Cost(%q, nil)", policy)
@@ -112,6 +127,7 @@ func (l *limit) setCost(policy string, cost CostFunc) error {
 }
 
 func (l *limit) monitor() error {
+	l.failure = FailOpen
 	for i := range l.policies {
 		l.policies[i].Monitor = true
 	}
@@ -153,7 +169,7 @@ func (s *Limited) Partition(partition ratelimit.Partition, value func(*http.Requ
 }
 
 // Monitor returns a stage that counts and reports, but lets everything pass that its policies would
-// refuse.
+// refuse. It is FailOpen, too, unless OnFailure comes after it.
 func (s *Limited) Monitor() *Limited {
 	return &Limited{s.change((*limit).monitor)}
 }
@@ -201,7 +217,8 @@ func (s *LimitedBy) Cost(policy string, cost CostFunc) *LimitedBy {
 	return &LimitedBy{s.change(func(l *limit) error { return l.setCost(policy, cost) })}
 }
 
-// Monitor returns a stage that counts and reports, but refuses nothing.
+// Monitor returns a stage that counts and reports, but refuses nothing. It is FailOpen, too, unless
+// OnFailure comes after it.
 func (s *LimitedBy) Monitor() *LimitedBy {
 	return &LimitedBy{s.change((*limit).monitor)}
 }

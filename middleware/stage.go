@@ -46,10 +46,14 @@ func (s *step) Err() error {
 	if s == nil {
 		return errors.New("middleware: the stage is nil; make it with Authenticate or LimitBy")
 	}
-	if s.before != nil {
-		return errors.Join(s.before.Err(), s.err)
+	err := s.err
+	if s.limit != nil {
+		err = errors.Join(err, s.limit.unvalued())
 	}
-	return s.err
+	if s.before != nil {
+		return errors.Join(s.before.Err(), err)
+	}
+	return err
 }
 
 func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Admission, *Error) {

@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -37,6 +38,10 @@ func TestMistakesAreKept(t *testing.T) {
 		"no policy":              {auth.RateLimit(limiterFunc(allow)), "at least one policy"},
 		"negative limit":         {auth.RateLimit(limiterFunc(allow), ratelimit.PerMinute(-1)), "Limit -1"},
 		"two of a name":          {auth.RateLimit(limiterFunc(allow), ratelimit.PerMinute(1), ratelimit.PerHour(1)), `two policies are named "requests"`},
+		"partition of no value":  {auth.RateLimit(limiterFunc(allow), ratelimit.PerMinute(1).By("tenant")), `Partition("tenant"`},
+		"typed nil":              {auth.RateLimit((*ratelimit.Limiter)(nil), ratelimit.PerMinute(1)), "limiter is nil"},
+		"unnamed key":            {middleware.LimitBy(middleware.Key{Of: func(*http.Request) string { return "" }}, limiterFunc(allow), ratelimit.PerMinute(1)), "a Name and Of"},
+		"network of nothing":     {middleware.LimitBy(middleware.ClientNetwork(netip.Prefix{}), limiterFunc(allow), ratelimit.PerMinute(1)), "trusted network number 1"},
 		"cost of no policy":      {limited.Cost("elements", middleware.Later), "no such policy"},
 		"nil cost":               {limited.Cost("requests", nil), "nil"},
 		"no such partition":      {limited.Partition("region", func(*http.Request) string { return "x" }), `Partition("region")`},
@@ -59,7 +64,8 @@ func TestMistakesAreKept(t *testing.T) {
 			}
 		})
 	}
-	for name, s := range map[string]middleware.Stage{"authenticated": auth, "limited": limited, "metered": metered, "anonymous": anonymous} {
+	tenant := auth.RateLimit(limiterFunc(allow), ratelimit.PerMinute(1).By("tenant")).Partition("tenant", func(*http.Request) string { return "t" })
+	for name, s := range map[string]middleware.Stage{"tenant": tenant, "authenticated": auth, "limited": limited, "metered": metered, "anonymous": anonymous} {
 		if err := s.Err(); err != nil {
 			t.Errorf("%s: the chain that others were derived from now has the error %v", name, err)
 		}

@@ -192,11 +192,11 @@ func (l *Limiter) check(r *Request, set *overrideSet, now int64) (lua.Check, []e
 }
 
 func (r *Request) key(c *Charge) string {
-	kind, value := string(c.Policy.partition()), r.value(c)
+	kind, value, algorithm := string(c.Policy.partition()), r.value(c), c.Policy.Algorithm.script()
 	if r.Org == "" {
-		return lua.AnonymousLimitKey(kind, value, r.Endpoint, c.Policy.name())
+		return lua.AnonymousLimitKey(kind, value, r.Endpoint, c.Policy.name(), algorithm)
 	}
-	return lua.LimitKey(r.Org, kind, value, r.Endpoint, c.Policy.name())
+	return lua.LimitKey(r.Org, kind, value, r.Endpoint, c.Policy.name(), algorithm)
 }
 
 func (r *Request) decision(a *lua.Answer, limits []effective) Decision {
@@ -223,7 +223,8 @@ func (l *Limiter) overrides(ctx context.Context, org string, seen int64) (*overr
 	l.misses.Add(1)
 	// The stamp is part of the name, so that nobody joins a read that began before the change.
 	flight := l.loads.DoChan(org+"\x00"+strconv.FormatInt(seen, 10), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
+		// All callers wait for it within their own time; it takes longer where an org has many.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(l.timeout, time.Second))
 		defer cancel()
 		return l.load(ctx, org)
 	})

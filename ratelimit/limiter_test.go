@@ -121,7 +121,7 @@ func TestOrgIsFlushed(t *testing.T) {
 		p := ratelimit.PerHour(2)
 		g.set(ratelimit.Override{Limit: new(int64(1))})
 		g.admit(g.request(1, p))
-		state := lua.LimitKey(g.org, "project", "shop", endpoint, "requests")
+		state := lua.LimitKey(g.org, "project", "shop", endpoint, "requests", lua.Sliding)
 		if n, err := rdb.Del(t.Context(), lua.EpochKey(g.org), lua.OverridesKey(g.org), state).Result(); err != nil || n != 3 {
 			t.Fatalf("DEL = %d, %v; want 3 keys", n, err)
 		}

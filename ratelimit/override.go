@@ -63,7 +63,7 @@ func (o *Override) Validate() error {
 		fault("Project must be at most %d bytes", maxTenant)
 	}
 	if o.Endpoint != "" && !validEndpoint(o.Endpoint) {
-		fault("Endpoint must be a method, a space and a route template, as in \"GET /items/{id}\", of at most %d bytes", maxEndpoint)
+		fault("Endpoint must be a method (GET for HEAD), a space and a route template, as in \"GET /items/{id}\", of at most %d bytes", maxEndpoint)
 	}
 	if o.Policy != "" && !validName(o.Policy) {
 		fault("Policy must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
@@ -98,12 +98,26 @@ func validOrg(org string) error {
 	return nil
 }
 
+// validEndpoint reports whether a request can have the endpoint: what middleware.Endpoint makes of a
+// method and a template in the syntax of net/http.
 func validEndpoint(s string) bool {
-	method, path, ok := strings.Cut(s, " ")
-	if !ok || len(s) > maxEndpoint || method == "" || !strings.Contains(path, "/") {
+	if s == "unmatched" {
+		return true
+	}
+	method, template, ok := strings.Cut(s, " ")
+	if !ok || len(s) > maxEndpoint || !strings.Contains(template, "/") || strings.ContainsAny(template, " \t") {
 		return false
 	}
-	return strings.Trim(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+	for segment := range strings.SplitSeq(template, "/") {
+		if strings.HasPrefix(segment, ":") || strings.HasPrefix(segment, "*") {
+			return false
+		}
+	}
+	switch method {
+	case "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "OTHER":
+		return true
+	}
+	return false
 }
 
 // selector is what makes two overrides of an org the same.

@@ -44,7 +44,7 @@ func NewOverrides(rdb redis.UniversalClient, opts ...Option) (*Overrides, error)
 
 // Set writes an override, in place of the one with the same selector if there is one, and returns it
 // as stored; created tells that there was none. Errors: ErrInvalid (also for an ExpiresAt that has
-// passed, or more than 10,000 overrides in the org), ErrConflict, ErrUnavailable.
+// passed, or more than 1,000 overrides in the org), ErrConflict, ErrUnavailable.
 func (s *Overrides) Set(ctx context.Context, o Override, pre Precondition) (stored Override, created bool, err error) {
 	if err := o.Validate(); err != nil {
 		return Override{}, false, err
@@ -83,7 +83,7 @@ func (s *Overrides) Get(ctx context.Context, org, id string) (Override, error) {
 }
 
 // List returns all overrides of an org, also those that have ended, ordered by project, endpoint and
-// policy. There are at most 10,000. Errors: ErrInvalid, ErrUnavailable.
+// policy. There are at most 1,000. Errors: ErrInvalid, ErrUnavailable.
 func (s *Overrides) List(ctx context.Context, org string) ([]Override, error) {
 	if err := validOrg(org); err != nil {
 		return nil, err

@@ -168,6 +168,10 @@ func usages() []scenario {
 			_, _ = w.Write([]byte("on its way"))
 			w.WriteHeader(http.StatusInternalServerError)
 		}, "202\nContent-Type: text/plain; charset=utf-8\n\non its way", once, "handler allowed GET /items/{id} 202 10"},
+		{"Flushed", "a flush begins the response, as 200", plain, func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			w.WriteHeader(http.StatusNotFound)
+		}, "200", once, "handler allowed GET /items/{id} 200 0"},
 		{"BillableOK", "a function chooses by status", billable, ok200, answerOK, once, ""},
 		{"BillableFailed", "a function chooses by status", billable, status(503), "503", nothing, ""},
 		{"BillablePanic", "a panic is 500", billable, broken, "closed", nothing, ""},

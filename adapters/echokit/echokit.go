@@ -94,9 +94,10 @@ func registered(e *echo.Echo, method, path string) bool {
 
 func pass(c echo.Context, admission *middleware.Admission, next echo.HandlerFunc) error {
 	request, response := admission.Request(), c.Response()
-	outer, hijacked, status := response.Writer, false, http.StatusInternalServerError
+	outer, status := response.Writer, http.StatusInternalServerError
 	c.SetRequest(request)
-	response.Writer = watchHijack(outer, &hijacked)
+	var seen unseen
+	response.Writer = seen.watch(response)
 	defer func() {
 		response.Writer = outer
 		c.SetRequest(request)
@@ -104,14 +105,14 @@ func pass(c echo.Context, admission *middleware.Admission, next echo.HandlerFunc
 	}()
 	err := next(c)
 	switch {
-	case hijacked:
+	case seen.hijacked:
 		status = http.StatusSwitchingProtocols
 		return err
 	case err != nil && !response.Committed:
 		answer(c, err)
 	}
 	status = http.StatusOK // what net/http makes of a response that nobody wrote
-	if response.Committed {
+	if response.Committed && !seen.flushed {
 		status = response.Status
 	}
 	return err
@@ -126,14 +127,26 @@ func answer(c echo.Context, err error) {
 	c.Error(err)
 }
 
-// watchHijack returns a writer with the very interfaces of w. Echo's own tells status and size, but not
-// that the connection was taken over.
-func watchHijack(w http.ResponseWriter, hijacked *bool) http.ResponseWriter {
-	return httpsnoop.Wrap(w, httpsnoop.Hooks{Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
-		return func() (net.Conn, *bufio.ReadWriter, error) {
-			conn, rw, err := next()
-			*hijacked = *hijacked || err == nil
-			return conn, rw, err
-		}
-	}})
+// unseen is what Echo's own writer does not tell of a response: that the connection was taken over, and
+// that a flush began it, as 200, before it had a status.
+type unseen struct{ hijacked, flushed bool }
+
+// watch returns a writer with the very interfaces of the response's.
+func (s *unseen) watch(response *echo.Response) http.ResponseWriter {
+	flushed := func() { s.flushed = s.flushed || !response.Committed }
+	return httpsnoop.Wrap(response.Writer, httpsnoop.Hooks{
+		Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
+			return func() (net.Conn, *bufio.ReadWriter, error) {
+				conn, rw, err := next()
+				s.hijacked = s.hijacked || err == nil
+				return conn, rw, err
+			}
+		},
+		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
+			return func() { flushed(); next() }
+		},
+		FlushError: func(next httpsnoop.FlushErrorFunc) httpsnoop.FlushErrorFunc {
+			return func() error { flushed(); return next() }
+		},
+	})
 }

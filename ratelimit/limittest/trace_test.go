@@ -39,7 +39,7 @@ var (
 func newTrace(t *rapid.T, conn *lua.Conn, org string, seen map[string]int) *trace {
 	tr := &trace{T: t, conn: conn, model: limittest.Model{}, seen: seen}
 	for i := range 4 {
-		key := lua.LimitKey(org, "project", strconv.Itoa(i), "GET /", "requests")
+		key := lua.LimitKey(org, "project", strconv.Itoa(i), "GET /", "requests", lua.Fixed)
 		tr.keys = append(tr.keys, key)
 		tr.bases = append(tr.bases, lua.Charge{
 			Key: key, Algorithm: algorithms.Draw(t, "algorithm"), Limit: limits.Draw(t, "limit"),

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -39,22 +40,23 @@ type Service struct {
 	usage              *meter.Meter
 }
 
-// New builds the service on a Redis: everything that asks, limits and counts, and one key to try.
-func New(ctx context.Context, rdb redis.UniversalClient) (*Service, error) {
+// New builds the service on a Redis: everything that asks, limits and counts, and one key to try. A request
+// waits for Redis no longer than the budget.
+func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (*Service, error) {
 	format, err := authkey.NewFormat("demo", "test")
 	if err != nil {
 		return nil, err
 	}
-	store := redisstore.New(rdb)
+	store := redisstore.New(rdb, redisstore.WithTimeout(2*time.Second))
 	issuer, err := authkey.NewIssuer(store, format)
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := authkey.New(store, authkey.WithFormat(format))
+	verifier, err := authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(budget))
 	if err != nil {
 		return nil, err
 	}
-	limiter, err := ratelimit.New(rdb)
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(budget))
 	if err != nil {
 		return nil, err
 	}

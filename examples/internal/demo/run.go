@@ -36,6 +36,8 @@ func run(ctx context.Context, args []string, out io.Writer, mount func(*Service)
 	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 picks one")
 	url := flags.String("redis", os.Getenv("REDIS_URL"), "redis:// URL; empty runs an embedded Redis in this process")
 	machine := flags.Bool("json", false, "print one line of JSON instead of what to try")
+	// Longer than the library's 50 ms: here client, service and Redis share one machine.
+	budget := flags.Duration("timeout", time.Second, "how long a request waits for Redis")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func run(ctx context.Context, args []string, out io.Writer, mount func(*Service)
 		return err
 	}
 	defer closeRedis()
-	service, err := New(ctx, rdb)
+	service, err := New(ctx, rdb, *budget)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ Call until the limit of 10 in 10 seconds answers 429:
   for i in $(seq 11); do curl -si -H 'X-API-Key: %[3]s' http://%[1]s/v1/search | grep -iE '^(HTTP|ratelimit:|retry-after)'; done
 
 Lower it to 2; the next request obeys:
-  curl -s -X PUT -H 'Authorization: Bearer %[4]s' -H 'Content-Type: application/json' -d '{"project":"demo","endpoint":"GET /v1/search","limit":2,"expires_at":"never","reason":"try it"}' http://%[1]s/admin/v1/orgs/demo/overrides
+  curl -s -X PUT -H 'Authorization: Bearer %[4]s' -H 'Content-Type: application/json' -d '{"project":"demo","endpoint":"GET /v1/search","policy":"requests","limit":2,"expires_at":"never","reason":"try it"}' http://%[1]s/admin/v1/orgs/demo/overrides
 
 See what was counted:
   curl -s -H 'Authorization: Bearer %[4]s' http://%[1]s/admin/v1/orgs/demo/usage
