@@ -285,6 +285,10 @@ func TestCancelOfTheFirstDoesNotFailTheOthers(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
+	var err error
+	if g.Verifier, err = authkey.New(g.store, authkey.WithClock(g.clock.now)); err != nil { // with its own timeout
+		t.Fatal(err)
+	}
 	a := newAnswers(g)
 	synctest.Test(t, func(t *testing.T) {
 		release := a.hold() // a store that does not even look at its context
