@@ -91,13 +91,18 @@ func (a *Admission) Take(ctx context.Context, header http.Header, policy string,
 		}
 		i := slices.IndexFunc(s.limit.policies, func(p ratelimit.Policy) bool { return p.Name == policy })
 		if i >= 0 {
-			if refusal := a.take(ctx, header, s, i, units); refusal != nil {
-				return refusal
-			}
-			return nil
+			return asError(a.take(ctx, header, s, i, units))
 		}
 	}
 	return fmt.Errorf("middleware: Take(%q): no stage of %s has such a policy", policy, a.endpoint)
+}
+
+// asError keeps a nil refusal from becoming an error that is not nil.
+func asError(refusal *Error) error {
+	if refusal == nil {
+		return nil
+	}
+	return refusal
 }
 
 func (a *Admission) take(ctx context.Context, header http.Header, s passed, i int, units int64) *Error {

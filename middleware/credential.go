@@ -205,6 +205,10 @@ func readCredential(header http.Header, r *http.Request, c *config) (authkey.Pre
 	var found string
 	for i := range c.sources {
 		credential, ok := c.sources[i].read(r)
+		if c.sources[i].inURL && credential != "" {
+			header.Set("Cache-Control", "private")
+			header.Set("Referrer-Policy", "no-referrer")
+		}
 		switch {
 		case !ok:
 			return authkey.Presented{}, errMalformed(c.realm)
@@ -213,10 +217,6 @@ func readCredential(header http.Header, r *http.Request, c *config) (authkey.Pre
 			return authkey.Presented{}, errMalformed(c.realm)
 		case found == "":
 			found = credential
-			if c.sources[i].inURL {
-				header.Set("Cache-Control", "private")
-				header.Set("Referrer-Policy", "no-referrer")
-			}
 		case subtle.ConstantTimeCompare([]byte(found), []byte(credential)) != 1:
 			return authkey.Presented{}, errAmbiguous(c.realm)
 		}

@@ -30,7 +30,7 @@ func FuzzCredentialIsRemoved(f *testing.F) {
 	f.Add("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(goodKey+":x")), "private_key=%67ood-key-of-the-demo", "")
 	f.Add("X-Api-Key", "", "key="+goodKey+";x&key", "key=\"\"")
 	f.Fuzz(func(t *testing.T, name, value, query, cookie string) {
-		r := httptest.NewRequest("GET", "/v1/search", nil)
+		r := httptest.NewRequest(http.MethodGet, "/v1/search", nil)
 		r.URL.RawQuery, r.RequestURI = query, "/v1/search?"+query
 		r.Header[http.CanonicalHeaderKey(name)] = []string{value}
 		r.Header["Cookie"] = []string{cookie}
@@ -66,7 +66,7 @@ func FuzzCredentialIsRemoved(f *testing.F) {
 
 func TestWhatElseIsInTheRequestStays(t *testing.T) {
 	t.Parallel()
-	r := httptest.NewRequest("GET", "/v1/search?b=2&key="+goodKey+"&a=%201", nil)
+	r := httptest.NewRequest(http.MethodGet, "/v1/search?b=2&key="+goodKey+"&a=%201", nil)
 	r.Header.Set("Accept", "text/plain")
 	r.Header.Set("Cookie", `session=s; key=`+goodKey+`; b={"q":1}; a=x y; e`)
 	if err := r.ParseForm(); err != nil {
@@ -118,7 +118,7 @@ func TestClientNetwork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := httptest.NewRequest("GET", "/", nil)
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.RemoteAddr, r.Header["X-Forwarded-For"] = c.remote, c.forwarded
 			if got := middleware.ClientNetwork(c.trusted...).Of(r); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)

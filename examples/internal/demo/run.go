@@ -86,11 +86,11 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 // announce prints how to use the service. It is the one place that the key and the token are shown.
 func (s *Service) announce(out io.Writer, addr, redis string, machine bool) error {
 	if machine {
-		return json.NewEncoder(out).Encode(struct {
+		return json.NewEncoder(out).Encode(struct { //nolint:gosec // to show the key is the purpose
 			Addr       string `json:"addr"`
 			Org        string `json:"org"`
 			Project    string `json:"project"`
-			APIKey     string `json:"api_key"` //nolint:gosec // to show it is the purpose
+			APIKey     string `json:"api_key"`
 			AdminToken string `json:"admin_token"`
 			Redis      string `json:"redis"`
 		}{addr, Org, Project, s.apiKey, s.adminToken, redis})
