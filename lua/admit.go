@@ -29,8 +29,10 @@ type Algorithm string
 
 // The algorithms.
 const (
-	Fixed   Algorithm = "f" // window from the first hit
-	Sliding Algorithm = "s" // two counters, aligned to the clock
+	Fixed    Algorithm = "f" // window from the first hit
+	Sliding  Algorithm = "s" // two counters, aligned to the clock
+	Calendar Algorithm = "c" // window of the clock or the calendar
+	GCRA     Algorithm = "g" // generic cell rate algorithm: a bucket that leaks
 )
 
 // Charge is one policy of a check.
@@ -41,6 +43,19 @@ type Charge struct {
 	Window    int64 // microseconds, 1 to MaxWindow
 	Cost      int64 // units, 0 to MaxUnits; 0 asks without taking
 	Enforced  bool  // false: reported, never refuses, takes only what fits
+	Start     int64 // Calendar: when the window began, Redis time in microseconds; 0: aligned to the clock
+	Burst     int64 // GCRA: the units that the bucket holds; they leak within MaxWindow
+}
+
+// extra returns the argument that only some algorithms have.
+func (c *Charge) extra() any {
+	switch {
+	case c.Algorithm == Calendar && c.Start > 0:
+		return c.Start
+	case c.Algorithm == GCRA:
+		return c.Burst
+	}
+	return "-"
 }
 
 // Check is what is decided as a whole: all charges are taken or none.
@@ -127,7 +142,7 @@ func appendCheck(keys []string, args []any, check *Check) ([]string, []any) {
 	for i := range check.Charges {
 		charge := &check.Charges[i]
 		keys = append(keys, charge.Key)
-		args = append(args, string(charge.Algorithm), charge.Limit, charge.Window, charge.Cost, charge.Enforced)
+		args = append(args, string(charge.Algorithm), charge.Limit, charge.Window, charge.Cost, charge.Enforced, charge.extra())
 	}
 	return keys, args
 }

@@ -6,22 +6,26 @@
 --          from, until    the Redis times between which the caller's limits are the effective ones
 --          mode           'charge', or 'peek' to decide and write nothing
 --          n              number of policies, 0 to 64, then for each:
---            algorithm    'f' fixed window from the first hit, 's' sliding window (two counters)
+--            algorithm    'f' fixed window from the first hit, 's' sliding window (two counters),
+--                         'c' window of the clock or the calendar, 'g' GCRA (a bucket that leaks)
 --            limit        units in a window; 0 refuses everything
 --            window       microseconds
 --            cost         units; 0 asks without taking
 --            enforced     1, or 0 to report only: it never refuses, and takes only what fits
+--            extra        'c': when the window began, '-' for one aligned to the clock
+--                         'g': burst, the units that the bucket holds. Else '-'
 -- Reply  flat: now, then for each check: status, keys, limits (stored stamps; 0 where none), and, if the
 --        status is 0 or 1, for each policy: fits (0 or 1), start, window, current, previous
 --          status         0 refused, 1 allowed, 2 stale (charged nothing), 3 a number is out of bounds
 --          start          when the running window began; it ends at start + window
 --          current        units taken in it, this check's included; previous: in the one before
+--          of 'g'         start: when the bucket is empty; current: how much later, in 1/limit us
 -- Units  integers below 2^53, times in microseconds. Clock: TIME, once.
 -- TTL    PEXPIREAT of the moment when the state cannot matter any more, set with every write.
 --
--- A state is '<algorithm>:<at>:<window>:<current>:<previous>', where `at` is the first charge of a fixed
--- window and the last charge of a sliding one. What cannot be read, whatever its type, counts as no
--- state and is replaced at the next charge, so that damage never locks anybody out.
+-- A state is '<algorithm>:<at>:<window>:<current>:<previous>'; what its numbers mean stands at each
+-- algorithm. What cannot be read, whatever its type, counts as no state and is replaced at the next
+-- charge, so that damage never locks anybody out.
 
 local LIMIT, WINDOW, TIME = 999999999999999, 34560000000000, 9007199254740991
 local now = redis.call('TIME')
@@ -32,75 +36,136 @@ local function integer(text, low, high)
   return n and n >= low and n <= high and n % 1 == 0 and n
 end
 
--- share returns units * part / whole rounded up, exactly, for part <= whole < 2^45. A product beyond
+-- divide returns a * b / c rounded down, and the rest: exactly, for b and c below 2^45. A product beyond
 -- 2^53 is divided digit by digit, in base 128.
-local function share(units, part, whole)
-  if units * part <= TIME then return math.ceil(units * part / whole) end
+local function divide(a, b, c)
+  local product = a * b
+  if product <= TIME then return math.floor(product / c), product % c end
   local quotient, rest, scale = 0, 0, 128 ^ 7
   while scale >= 1 do
-    rest = rest * 128 + math.floor(units / scale) * part
-    quotient = quotient * 128 + math.floor(rest / whole)
-    rest, units, scale = rest % whole, units % scale, scale / 128
+    rest = rest * 128 + math.floor(a / scale) * b
+    quotient = quotient * 128 + math.floor(rest / c)
+    rest, a, scale = rest % c, a % scale, scale / 128
   end
+  return quotient, rest
+end
+
+-- share returns units * part / whole rounded up.
+local function share(units, part, whole)
+  local quotient, rest = divide(units, part, whole)
   return rest > 0 and quotient + 1 or quotient
 end
 
--- Each algorithm brings a stored state to the present: open takes what was stored and the effective
--- window, and returns the running window as {at, start, window, current, previous}. A state that begins
--- a whole window in the future, which only a clock that was set back can leave, is forgotten.
-local open = {}
+-- An algorithm is four functions of a policy p and a state s. start makes a state of nothing. open brings
+-- a stored one to the present, or returns nothing where it does not count any more; one that begins a
+-- whole window in the future, which only a clock that was set back can leave, is forgotten. used returns
+-- the units that count now. charge takes p.cost more, and returns when the state will not matter any more.
+local algorithms = { f = {}, s = {}, c = {}, g = {} }
+local fixed, sliding, calendar, gcra = algorithms.f, algorithms.s, algorithms.c, algorithms.g
 
--- A running fixed window ends with the shorter of the window it was last charged under and the
--- effective one. An override that makes it longer does so from the next charge on.
-function open.f(at, window, current, previous, effective)
-  local length = math.min(window, effective)
-  if now >= at + length or at >= now + length then return end
-  return { at = at, start = at, window = length, current = current, previous = 0 }
+local function state(at, start, window, current, previous)
+  return { at = at, start = start, window = window, current = current, previous = previous }
 end
 
--- Sliding windows are aligned to the clock. When the window was changed, all that counted at the last
--- charge counts as taken at that moment.
-function open.s(at, window, current, previous, effective)
-  local start = at - at % window
-  if now >= start + 2 * window then return end
-  if window ~= effective then
-    current, previous = current + share(previous, start + window - at, window), 0
-    start = at - at % effective
+-- Fixed: `at` is the first charge. A running window ends with the shorter of the window it was last
+-- charged under and the effective one. An override that makes it longer does so from the next charge on.
+function fixed.start(p) return state(now, now, p.window, 0, 0) end
+function fixed.open(p, s)
+  local length = math.min(s.window, p.window)
+  if now >= s.at + length or s.at >= now + length then return end
+  return state(s.at, s.at, length, s.current, 0)
+end
+function fixed.used(p, s) return s.current end
+function fixed.charge(p, s)
+  s.current, s.window = s.current + p.cost, p.window
+  return s.start + s.window
+end
+
+-- Sliding: `at` is the last charge, windows are aligned to the clock. When the window was changed, all
+-- that counted at the last charge counts as taken at that moment.
+function sliding.start(p) return state(now, now - now % p.window, p.window, 0, 0) end
+function sliding.open(p, s)
+  local start, current, previous = s.at - s.at % s.window, s.current, s.previous
+  if now >= start + 2 * s.window then return end
+  if s.window ~= p.window then
+    current, previous = current + share(previous, start + s.window - s.at, s.window), 0
+    start = s.at - s.at % p.window
   end
-  local passed = math.floor((now - start) / effective)
-  if passed >= 2 or start >= now + effective then return end
-  if passed == 1 then start, current, previous = start + effective, 0, current end
-  return { at = at, start = start, window = effective, current = current, previous = previous }
+  local passed = math.floor((now - start) / p.window)
+  if passed >= 2 or start >= now + p.window then return end
+  if passed == 1 then start, current, previous = start + p.window, 0, current end
+  return state(s.at, start, p.window, current, previous)
 end
-
-local first = { f = function() return now end, s = function(window) return now - now % window end }
-local windows = { f = 1, s = 2 } -- how many windows a state lives
-
-local function load(key, p)
-  local value = redis.pcall('GET', key)
-  local state
-  if type(value) == 'string' then
-    local kind, at, window, current, previous = string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d+)$')
-    at, window = integer(at, 0, TIME), integer(window, 1, WINDOW)
-    current, previous = integer(current, 0, 2 * LIMIT), integer(previous, 0, 2 * LIMIT)
-    if kind == p.algorithm and at and window and current and previous then
-      state = open[kind](at, window, current, previous, p.window)
-    end
-  end
-  return state or { at = now, start = first[p.algorithm](p.window), window = p.window, current = 0, previous = 0 }
-end
-
-local function used(s)
+function sliding.used(p, s)
   if s.previous == 0 then return s.current end
   return s.current + share(s.previous, math.min(s.start + s.window - now, s.window), s.window)
 end
+function sliding.charge(p, s)
+  s.current, s.at = s.current + p.cost, math.max(now, s.at)
+  return s.start + 2 * s.window
+end
+
+-- Calendar: `at` is the last charge, `previous` the end of the window that it was in. What was taken
+-- since the window began counts, until that end.
+function calendar.start(p)
+  local start = p.extra or now - now % p.window
+  return state(now, start, p.window, 0, start + p.window)
+end
+function calendar.open(p, s)
+  local fresh = calendar.start(p)
+  if s.at < fresh.start or s.at >= fresh.previous or now >= s.previous then return end
+  fresh.at, fresh.current = s.at, s.current
+  return fresh
+end
+calendar.used = fixed.used
+function calendar.charge(p, s)
+  s.current, s.at = s.current + p.cost, math.max(now, s.at)
+  return s.previous
+end
+
+-- GCRA: a bucket that holds burst units and leaks `limit` of them in a window. It is empty at `at` and
+-- `current` parts of 1/limit us; `previous` is the limit. When the rate was changed, the units in it stay;
+-- it never holds more than burst, so a clock that was set back locks nobody out.
+function gcra.start(p) return state(now, now, p.window, 0, p.limit) end
+function gcra.open(p, s)
+  local left, parts = s.at - now, s.current
+  if left < 0 or p.limit == 0 or parts >= s.previous or s.previous > WINDOW then return end
+  if left > WINDOW or s.window ~= p.window or s.previous ~= p.limit then
+    local units, rest = divide(math.min(left, WINDOW), s.previous, s.window)
+    left, parts = divide(math.min(units + math.ceil((rest + parts) / s.window), p.extra), p.window, p.limit)
+  end
+  local full, rest = divide(p.extra, p.window, p.limit)
+  if left > full or left == full and parts > rest then left, parts = full, rest end
+  return state(now + left, now + left, p.window, parts, p.limit)
+end
+function gcra.used(p, s)
+  local units, rest = divide(s.at - now, s.previous, s.window)
+  return units + math.ceil((rest + s.current) / s.window)
+end
+function gcra.charge(p, s)
+  local more, parts = divide(p.cost, p.window, p.limit)
+  s.at, s.current = s.at + more, s.current + parts
+  if s.current >= p.limit then s.at, s.current = s.at + 1, s.current - p.limit end
+  s.start = s.at
+  return s.at + 1
+end
+
+-- load returns the state of a policy as it is now.
+local function load(key, p)
+  local value = redis.pcall('GET', key)
+  if type(value) == 'string' then
+    local kind, at, window, current, previous = string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d+)$')
+    local s = state(integer(at, 0, TIME), nil, integer(window, 1, WINDOW), integer(current, 0, 2 * LIMIT), integer(previous, 0, (kind == 'f' or kind == 's') and 2 * LIMIT or TIME))
+    if kind == p.kind and s.at and s.window and s.current and s.previous then s = p.algorithm.open(p, s) else s = nil end
+    if s then return s end
+  end
+  return p.algorithm.start(p)
+end
 
 local function charge(key, p, s)
-  s.current = s.current + p.cost
-  if p.algorithm == 'f' then s.window = p.window else s.at = math.max(now, s.at) end
-  redis.call('SET', key,
-    string.format('%s:%.0f:%.0f:%.0f:%.0f', p.algorithm, s.at, s.window, s.current, s.previous),
-    'PXAT', string.format('%.0f', math.ceil((s.start + windows[p.algorithm] * s.window) / 1000)))
+  local ends = p.algorithm.charge(p, s)
+  redis.call('SET', key, string.format('%s:%.0f:%.0f:%.0f:%.0f', p.kind, s.at, s.window, s.current, s.previous),
+    'PXAT', string.format('%.0f', math.ceil(ends / 1000)))
 end
 
 local reply, key, arg = { now }, 0, 0
@@ -108,12 +173,22 @@ local reply, key, arg = { now }, 0, 0
 local function next_key() key = key + 1; return KEYS[key] end
 local function next_arg() arg = arg + 1; return ARGV[arg] end
 
--- policy reads one policy of a check, or nothing where a number is out of its bounds.
+-- policy reads one policy of a check, or nothing where a number is out of its bounds. A bucket has to
+-- leak empty within the longest window, which keeps all its products and quotients exact.
 local function policy()
-  local p = { algorithm = next_arg() }
+  local p = { kind = next_arg() }
+  p.algorithm = algorithms[p.kind]
   p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
   p.cost, p.enforced = integer(next_arg(), 0, LIMIT), next_arg() == '1'
-  return open[p.algorithm] and p.limit and p.window and p.cost and p
+  local extra = next_arg()
+  p.extra = integer(extra, 0, TIME)
+  if not (p.algorithm and p.limit and p.window and p.cost and (p.extra or extra == '-')) then return end
+  p.capacity = p.limit
+  if p.kind == 'g' then
+    p.capacity = p.limit > 0 and p.extra or 0
+    if not p.extra or p.limit > WINDOW or p.limit > 0 and p.extra * p.window > p.limit * WINDOW then return end
+  end
+  return p
 end
 
 -- status writes the head of a check's answer.
@@ -127,7 +202,7 @@ local function decide(policies, names, peek, keys, limits)
   local allowed, states = 1, {}
   for i, p in ipairs(policies) do
     local s = load(names[i], p)
-    s.fits = p.limit > 0 and p.cost <= math.max(p.limit - used(s), 0)
+    s.fits = p.capacity > 0 and p.cost <= math.max(p.capacity - p.algorithm.used(p, s), 0)
     if p.enforced and not s.fits then allowed = 0 end
     states[i] = s
   end

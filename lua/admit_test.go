@@ -50,8 +50,8 @@ func TestAdmitRefusesNumbers(t *testing.T) {
 		t.Fatalf("ReadFile: %v", err)
 	}
 	script := redis.NewScript(string(source))
-	good := []any{"-", "-", 0, int64(lua.MaxTime), "charge", 1, "f", 10, 3_600_000_000, 1, 1}
-	fields := map[string]int{"from": 2, "until": 3, "limit": 7, "window": 8, "cost": 9}
+	good := []any{"-", "-", 0, int64(lua.MaxTime), "charge", 1, "f", 10, 3_600_000_000, 1, 1, "-"}
+	fields := map[string]int{"from": 2, "until": 3, "limit": 7, "window": 8, "cost": 9, "extra": 11}
 	words := []string{
 		"", "x", "-1", "nan", "-nan", "inf", "-inf", "1e300", "1.5", "0.1", "-0.5", "1e16", "9007199254740992",
 		"18446744073709551617", "1 1", "1,0", "--1", "\x00",
@@ -103,6 +103,13 @@ func TestAdmitBounds(t *testing.T) {
 	}{
 		{"largest fixed", func(c *lua.Check) { change(c, lua.Fixed, largest) }, lua.Allowed},
 		{"largest sliding", func(c *lua.Check) { change(c, lua.Sliding, largest) }, lua.Allowed},
+		{"largest calendar", func(c *lua.Check) { change(c, lua.Calendar, largest) }, lua.Allowed},
+		{"largest bucket", func(c *lua.Check) {
+			change(c, lua.GCRA, lua.Charge{Limit: lua.MaxWindow, Window: lua.MaxWindow, Burst: lua.MaxWindow, Cost: lua.MaxWindow})
+		}, lua.Allowed},
+		{"bucket beyond the longest window", func(c *lua.Check) {
+			change(c, lua.GCRA, lua.Charge{Limit: 1, Window: lua.MaxWindow, Burst: 2, Cost: 1})
+		}, lua.Invalid},
 		{"shortest window", func(c *lua.Check) { change(c, lua.Sliding, lua.Charge{Limit: 1, Window: 1, Cost: 1}) }, lua.Allowed},
 		{"negative limit", func(c *lua.Check) { c.Charges[1].Limit = -1 }, lua.Invalid},
 		{"negative window", func(c *lua.Check) { c.Charges[1].Window = -1 }, lua.Invalid},

@@ -106,7 +106,7 @@ func FuzzDecodeAnswers(f *testing.F) {
 // compares what it makes of them with math/big.
 func TestShare(t *testing.T) {
 	t.Parallel()
-	begin, end := strings.Index(admitSource, "local LIMIT"), strings.Index(admitSource, "-- Each algorithm")
+	begin, end := strings.Index(admitSource, "local LIMIT"), strings.Index(admitSource, "-- An algorithm is")
 	body := strings.Replace(admitSource[begin:end], "redis.call('TIME')", "{ 0, 0 }", 1)
 	script := redis.NewScript(body + `
 local reply = {}

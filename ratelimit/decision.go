@@ -29,9 +29,11 @@ type Result struct {
 	Policy    string
 	Partition Partition
 	Monitor   bool
-	// Limit and Window are the effective ones, after overrides.
+	// Limit and Window are the effective ones, after overrides; Burst is that of a GCRA, else zero. The
+	// Window of a CalendarWindow is the length of its running period.
 	Limit  int64
 	Window time.Duration
+	Burst  int64
 	// Source tells where Limit and Window come from: SourcePolicy, or "override:" and the override's id.
 	Source string
 	// Cost is what the request asked for.
@@ -77,20 +79,20 @@ func (d *Decision) RetryAfter() time.Duration {
 // resultOf explains the state that the script left of a charge.
 func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
 	w := windowOf(c.Policy.Algorithm, s)
-	used := w.used(now)
+	used, capacity := w.used(now), e.capacity(c.Policy.Algorithm)
 	r := Result{
 		Policy: c.Policy.name(), Partition: c.Policy.partition(), Monitor: c.Policy.Monitor,
-		Limit: e.limit, Window: e.window, Source: e.source,
+		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source,
 		Cost: c.Cost, Exceeded: !s.Fits,
-		Used: used, Remaining: max(e.limit-used, 0),
+		Used: used, Remaining: max(capacity-used, 0),
 		ResetAfter: micros(w.after(now, 0)),
 	}
 	if used > 0 {
-		r.NextAfter = micros(w.after(now, min(used, e.limit)-1))
+		r.NextAfter = micros(w.after(now, min(used, capacity)-1))
 	}
 	if r.Exceeded {
-		r.RetryAfter = micros(w.after(now, e.limit-c.Cost))
-		if e.limit == 0 {
+		r.RetryAfter = micros(w.after(now, capacity-c.Cost))
+		if capacity == 0 {
 			r.RetryAfter = Never
 		}
 	}

@@ -22,5 +22,8 @@ func UsedAndAfter(a Algorithm, s lua.State, now, units int64) (used, after int64
 
 // ResultOf explains a state, without overrides.
 func ResultOf(c Charge, s lua.State, now int64) Result {
-	return resultOf(&c, effective{limit: c.Policy.Limit, window: c.Policy.Window, source: SourcePolicy}, &s, now)
+	return resultOf(&c, effective{limit: c.Policy.Limit, burst: c.Policy.Burst, window: c.Policy.Window, source: SourcePolicy}, &s, now)
 }
+
+// Around returns when the period that holds a moment begins and ends.
+func (p Period) Around(at time.Time) (start, end time.Time) { return p.around(at) }

@@ -184,15 +184,16 @@ func (l *Limiter) check(r *Request, set *overrideSet, now int64) (lua.Check, []e
 		limits[i] = e
 		check.From, check.Until = max(check.From, e.from), min(check.Until, e.until)
 		check.Charges[i] = lua.Charge{
-			Key: r.key(c), Algorithm: c.Policy.Algorithm.script(),
-			Limit: e.limit, Window: e.window.Microseconds(), Cost: c.Cost, Enforced: !c.Policy.Monitor,
+			Key: r.key(c), Algorithm: algorithms[c.Policy.Algorithm].script,
+			Limit: e.limit, Burst: e.burst, Window: e.window.Microseconds(), Start: e.start,
+			Cost: c.Cost, Enforced: !c.Policy.Monitor,
 		}
 	}
 	return check, limits
 }
 
 func (r *Request) key(c *Charge) string {
-	kind, value, algorithm := string(c.Policy.partition()), r.value(c), c.Policy.Algorithm.script()
+	kind, value, algorithm := string(c.Policy.partition()), r.value(c), algorithms[c.Policy.Algorithm].script
 	if r.Org == "" {
 		return lua.AnonymousLimitKey(kind, value, r.Endpoint, c.Policy.name(), algorithm)
 	}

@@ -31,7 +31,9 @@ type Override struct {
 	Project, Endpoint, Policy string
 	// Limit replaces the policy's limit; nil keeps it. Zero refuses everything.
 	Limit *int64
-	// Window replaces the policy's window; zero keeps it. At least one of Limit and Window is set.
+	// Window replaces the policy's window; zero keeps it. At least one of Limit and Window is set. A
+	// CalendarWindow keeps its Period all the same, and a GCRA its Burst, unless that would not leak within
+	// 400 days at the new rate.
 	Window time.Duration
 	// ExpiresAt is when the override ends, by Redis time. Zero: never.
 	ExpiresAt time.Time

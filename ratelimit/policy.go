@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -21,24 +22,34 @@ const (
 	// explain and tells a caller exactly when to come back; around the edge of two windows up to twice
 	// the limit can pass within one window's length.
 	FixedWindow
+	// AlignedWindow is a FixedWindow that begins at whole multiples of its length since 1970, UTC, for
+	// everybody at once.
+	AlignedWindow
+	// CalendarWindow is a window that a Period sets: a day or a month in a time zone.
+	CalendarWindow
+	// GCRA is the generic cell rate algorithm, a bucket that holds Burst units and leaks Limit of them in
+	// a Window, evenly. It has no windows whose edges could be used, and spreads what it lets pass; up to
+	// Burst and Limit together can pass within one Window.
+	GCRA
 )
 
-// String returns "sliding window" or "fixed window".
-func (a Algorithm) String() string {
-	switch a {
-	case SlidingWindow:
-		return "sliding window"
-	case FixedWindow:
-		return "fixed window"
-	}
-	return fmt.Sprintf("algorithm %d", uint8(a))
+var algorithms = [...]struct {
+	name   string
+	script lua.Algorithm
+}{
+	SlidingWindow:  {"sliding window", lua.Sliding},
+	FixedWindow:    {"fixed window", lua.Fixed},
+	AlignedWindow:  {"aligned window", lua.Calendar},
+	CalendarWindow: {"calendar window", lua.Calendar},
+	GCRA:           {"GCRA", lua.GCRA},
 }
 
-func (a Algorithm) script() lua.Algorithm {
-	if a == FixedWindow {
-		return lua.Fixed
+// String returns the algorithm's name, as "sliding window".
+func (a Algorithm) String() string {
+	if int(a) < len(algorithms) {
+		return algorithms[a].name
 	}
-	return lua.Sliding
+	return fmt.Sprintf("algorithm %d", uint8(a))
 }
 
 // Partition names what has a count of its own: each value of it at each endpoint. Besides the three
@@ -63,8 +74,14 @@ type Policy struct {
 	Algorithm Algorithm
 	// Limit is how many units a window may take, 0 to 999,999,999,999,999. Zero refuses everything.
 	Limit int64
-	// Window is at least a millisecond, at most 400 days, in whole microseconds.
+	// Window is at least a millisecond, at most 400 days, in whole microseconds. A CalendarWindow has a
+	// Period instead.
 	Window time.Duration
+	// Burst is how many units a GCRA lets pass at once, at least 1, and so few that they leak within 400
+	// days. Other algorithms have none.
+	Burst int64
+	// Period is which days or months a CalendarWindow counts. Other algorithms have none.
+	Period Period
 	// Partition is what is counted separately. Default ByProject.
 	Partition Partition
 	// Monitor reports what the policy would have refused, and lets it pass. Only what fits is counted,
@@ -94,6 +111,11 @@ func PerMinute(limit int64) Policy { return Per(limit, time.Minute) }
 // PerHour returns Per(limit, time.Hour).
 func PerHour(limit int64) Policy { return Per(limit, time.Hour) }
 
+// Quota returns a policy of limit units in a period of the calendar, named "quota", for each project.
+func Quota(limit int64, period Period) Policy {
+	return Policy{Name: "quota", Algorithm: CalendarWindow, Limit: limit, Period: period, Partition: ByProject}
+}
+
 // Named returns the policy under another name.
 func (p Policy) Named(name string) Policy { p.Name = name; return p }
 
@@ -103,12 +125,22 @@ func (p Policy) By(partition Partition) Policy { p.Partition = partition; return
 // Fixed returns the policy with the algorithm FixedWindow.
 func (p Policy) Fixed() Policy { p.Algorithm = FixedWindow; return p }
 
+// Aligned returns the policy with the algorithm AlignedWindow.
+func (p Policy) Aligned() Policy { p.Algorithm = AlignedWindow; return p }
+
+// Bucket returns the policy with the algorithm GCRA and a burst.
+func (p Policy) Bucket(burst int64) Policy { p.Algorithm, p.Burst = GCRA, burst; return p }
+
 // Monitored returns the policy with Monitor set.
 func (p Policy) Monitored() Policy { p.Monitor = true; return p }
 
 // String describes the policy for logs: `"requests" 100 per 1m0s (sliding window, by project)`.
 func (p Policy) String() string {
-	return fmt.Sprintf("%q %d per %v (%v, by %s)", p.Name, p.Limit, p.Window, p.Algorithm, p.partition())
+	var per any = p.Window
+	if p.Algorithm == CalendarWindow {
+		per = p.Period
+	}
+	return fmt.Sprintf("%q %d per %v (%v, by %s)", p.Name, p.Limit, per, p.Algorithm, p.partition())
 }
 
 func (p *Policy) partition() Partition {
@@ -135,19 +167,57 @@ func (p Policy) Validate() error {
 	if !validName(p.name()) {
 		fault("Name must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
 	}
-	if p.Algorithm > FixedWindow {
+	if p.Algorithm > GCRA {
 		fault("Algorithm %d is not known", p.Algorithm)
 	}
 	if p.Limit < 0 || p.Limit > MaxLimit {
 		fault("Limit %d must be 0 to %d", p.Limit, int64(MaxLimit))
 	}
-	if err := validWindow(p.Window); err != nil {
-		fault("%w", err)
+	if p.Algorithm == CalendarWindow {
+		if p.Window != 0 {
+			fault("Window %v must be 0 beside a Period", p.Window)
+		}
+		if err := p.Period.validate(); err != nil {
+			fault("%w", err)
+		}
+	} else {
+		if p.Period != (Period{}) {
+			fault("Period %v must be empty beside a Window", p.Period)
+		}
+		if err := validWindow(p.Window); err != nil {
+			fault("%w", err)
+		} else if err := p.validBurst(); err != nil {
+			fault("%w", err)
+		}
 	}
 	if !validName(string(p.partition())) {
 		fault("Partition %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Partition, maxName)
 	}
 	return errors.Join(faults...)
+}
+
+// validBurst holds the bounds in which the script's arithmetic is exact.
+func (p *Policy) validBurst() error {
+	if p.Algorithm != GCRA {
+		if p.Burst != 0 {
+			return fmt.Errorf("Burst %d must be 0 for a %v", p.Burst, p.Algorithm) //nolint:staticcheck // begins with the field's name
+		}
+		return nil
+	}
+	if p.Limit > lua.MaxWindow {
+		return fmt.Errorf("Limit %d of a GCRA must be at most %d", p.Limit, int64(lua.MaxWindow)) //nolint:staticcheck // as above
+	}
+	if p.Burst < 1 || p.Limit > 0 && !leaks(p.Burst, p.Window, p.Limit) {
+		return fmt.Errorf("Burst %d must be at least 1, and leak within %v", p.Burst, maxWindow) //nolint:staticcheck // as above
+	}
+	return nil
+}
+
+// leaks reports whether a bucket leaks empty within the longest window.
+func leaks(burst int64, window time.Duration, limit int64) bool {
+	high, low := bits.Mul64(uint64(burst), uint64(window.Microseconds()))
+	mostHigh, mostLow := bits.Mul64(uint64(limit), lua.MaxWindow)
+	return burst <= lua.MaxUnits && (high < mostHigh || high == mostHigh && low <= mostLow)
 }
 
 func validWindow(w time.Duration) error {

@@ -8,10 +8,11 @@ import (
 
 // effective is what a policy comes to for one request, and between which Redis times it does.
 type effective struct {
-	limit       int64
-	window      time.Duration
-	source      string
-	from, until int64
+	limit, burst int64
+	window       time.Duration
+	start        int64 // of a CalendarWindow
+	source       string
+	from, until  int64
 }
 
 // overrideSet is all overrides of an org, read under one stamp. Immutable.
@@ -20,13 +21,29 @@ type overrideSet struct {
 	overrides map[selector]*Override
 }
 
-// resolve finds the effective limit of a policy at a Redis time. It looks from the most specific
-// selector to the least; the first override that has not ended counts.
+// resolve finds the effective limit of a policy at a Redis time.
 func (s *overrideSet) resolve(r *Request, p *Policy, now int64) effective {
-	e := effective{limit: p.Limit, window: p.Window, source: SourcePolicy, until: lua.MaxTime}
-	if s == nil || len(s.overrides) == 0 {
-		return e
+	e := effective{limit: p.Limit, burst: p.Burst, window: p.Window, source: SourcePolicy, until: lua.MaxTime}
+	if s != nil && len(s.overrides) > 0 {
+		s.override(&e, r, p, now)
 	}
+	switch p.Algorithm {
+	case CalendarWindow:
+		start, end := p.Period.around(time.UnixMicro(now))
+		e.start, e.window = start.UnixMicro(), end.Sub(start)
+		e.from, e.until = max(e.from, e.start), min(e.until, end.UnixMicro())
+	case GCRA: // an override may leave a rate that the burst does not leak at in time
+		e.limit = min(e.limit, lua.MaxWindow)
+		if e.limit > 0 && !leaks(e.burst, e.window, e.limit) {
+			e.burst = mulDiv(e.limit, lua.MaxWindow, e.window.Microseconds())
+		}
+	}
+	return e
+}
+
+// override applies the one that counts. It looks from the most specific selector to the least; the first
+// that has not ended counts.
+func (s *overrideSet) override(e *effective, r *Request, p *Policy, now int64) {
 	projects := []string{r.Project, ""}
 	if p.partition() == ByOrg || r.Project == "" {
 		projects = projects[1:]
@@ -46,12 +63,19 @@ func (s *overrideSet) resolve(r *Request, p *Policy, now int64) effective {
 					}
 					e.until = end
 				}
-				o.change(&e)
-				return e
+				o.change(e)
+				return
 			}
 		}
 	}
-	return e
+}
+
+// capacity is the most units that fit at once.
+func (e *effective) capacity(a Algorithm) int64 {
+	if a == GCRA && e.limit > 0 {
+		return e.burst
+	}
+	return e.limit
 }
 
 func (o *Override) change(e *effective) {

@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"fmt"
+	"math/big"
 	"testing"
 	"time"
 
@@ -20,13 +21,30 @@ const present = int64(1_800_000_000_000_000)
 func drawn(t *rapid.T, windows, units *rapid.Generator[int64]) (limittest.Model, lua.Charge, ratelimit.Algorithm) {
 	window := windows.Draw(t, "window")
 	c := lua.Charge{Key: "k", Algorithm: lua.Sliding, Limit: lua.MaxUnits, Window: window, Enforced: true}
-	algorithm := ratelimit.SlidingWindow
-	if rapid.Bool().Draw(t, "fixed") {
-		c.Algorithm, algorithm = lua.Fixed, ratelimit.FixedWindow
-	}
 	at := present + rapid.Int64Range(-2*window, window).Draw(t, "at")
+	current, previous := units.Draw(t, "current"), units.Draw(t, "previous")
+	algorithm := rapid.SampledFrom([]ratelimit.Algorithm{
+		ratelimit.SlidingWindow, ratelimit.FixedWindow, ratelimit.AlignedWindow, ratelimit.GCRA,
+	}).Draw(t, "algorithm")
+	switch algorithm {
+	case ratelimit.FixedWindow:
+		c.Algorithm = lua.Fixed
+	case ratelimit.AlignedWindow:
+		c.Algorithm, previous = lua.Calendar, present-present%window+window
+	case ratelimit.GCRA:
+		c.Algorithm = lua.GCRA
+		c.Limit = rapid.OneOf(rapid.Int64Range(1, 20), rapid.Int64Range(1, lua.MaxWindow)).Draw(t, "rate")
+		most := new(big.Int).Mul(big.NewInt(c.Limit), big.NewInt(lua.MaxWindow))
+		most.Div(most, big.NewInt(window))
+		c.Burst = lua.MaxUnits
+		if most.IsInt64() {
+			c.Burst = min(c.Burst, most.Int64())
+		}
+		at, previous = present+rapid.Int64Range(-3, lua.MaxWindow/window).Draw(t, "full")*window/c.Limit, c.Limit
+		current = rapid.Int64Range(0, c.Limit-1).Draw(t, "parts")
+	}
 	return limittest.Model{"k": {
-		Value: fmt.Sprintf("%s:%d:%d:%d:%d", c.Algorithm, at, window, units.Draw(t, "current"), units.Draw(t, "previous")),
+		Value: fmt.Sprintf("%s:%d:%d:%d:%d", c.Algorithm, at, window, current, previous),
 	}}, c, algorithm
 }
 
@@ -49,6 +67,9 @@ func TestAfterIsExact(t *testing.T) {
 			was := c.Window
 			c.Window = windows.Draw(t, "effective window")
 			exact = algorithm == ratelimit.FixedWindow || c.Window == was
+			if algorithm == ratelimit.GCRA || algorithm == ratelimit.AlignedWindow {
+				c.Window, exact = was, true // a change is the script's affair: its states are in the effective window
+			}
 		}
 		s, used := stateAt(m, present, c), m.Used(present, c)
 		for range 5 {
@@ -80,15 +101,22 @@ func TestResultAgainstTime(t *testing.T) {
 		m, c, algorithm := drawn(t, rapid.Int64Range(1, 40), rapid.Int64Range(0, 14))
 		c.Limit = rapid.Int64Range(0, 12).Draw(t, "limit")
 		c.Cost = rapid.Int64Range(0, 14).Draw(t, "cost")
+		capacity := c.Limit
+		if algorithm == ratelimit.GCRA {
+			c.Limit, c.Burst = rapid.Int64Range(1, 12).Draw(t, "rate"), rapid.Int64Range(1, 12).Draw(t, "burst")
+			at := present + rapid.Int64Range(-3, c.Burst*c.Window/c.Limit).Draw(t, "full")
+			m["k"] = limittest.Entry{Value: fmt.Sprintf("g:%d:%d:%d:%d", at, c.Window, rapid.Int64Range(0, c.Limit-1).Draw(t, "parts"), c.Limit)}
+			capacity = c.Burst
+		}
 		charge := ratelimit.Charge{Cost: c.Cost, Policy: ratelimit.Policy{
-			Name: "p", Algorithm: algorithm, Limit: c.Limit, Window: time.Duration(c.Window) * time.Microsecond,
+			Name: "p", Algorithm: algorithm, Limit: c.Limit, Window: time.Duration(c.Window) * time.Microsecond, Burst: c.Burst,
 			Partition: ratelimit.ByKey, Monitor: rapid.Bool().Draw(t, "monitor"),
 		}}
 		s, used := stateAt(m, present, c), m.Used(present, c)
-		remaining := max(0, c.Limit-used)
+		remaining := max(0, capacity-used)
 		// first returns how long until something holds.
 		first := func(holds func(at int64) bool) time.Duration {
-			for d := range 5 * c.Window {
+			for d := range 15 * c.Window {
 				if holds(present + d) {
 					return time.Duration(d) * time.Microsecond
 				}
@@ -96,12 +124,12 @@ func TestResultAgainstTime(t *testing.T) {
 			return ratelimit.Never
 		}
 		want := ratelimit.Result{
-			Policy: "p", Partition: ratelimit.ByKey, Monitor: charge.Policy.Monitor, Limit: c.Limit, Window: charge.Policy.Window,
+			Policy: "p", Partition: ratelimit.ByKey, Monitor: charge.Policy.Monitor, Limit: c.Limit, Window: charge.Policy.Window, Burst: c.Burst,
 			Source: ratelimit.SourcePolicy, Cost: c.Cost, Exceeded: !s.Fits, Used: used, Remaining: remaining,
 			ResetAfter: first(func(at int64) bool { return m.Used(at, c) == 0 }),
 		}
 		if used > 0 {
-			want.NextAfter = first(func(at int64) bool { return c.Limit-m.Used(at, c) > remaining })
+			want.NextAfter = first(func(at int64) bool { return capacity-m.Used(at, c) > remaining })
 		}
 		if want.Exceeded {
 			want.RetryAfter = first(func(at int64) bool { return stateAt(m, at, c).Fits })

@@ -144,16 +144,18 @@ func (s *response) watch(w http.ResponseWriter) http.ResponseWriter {
 				return next()
 			}
 		},
-		Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
-			return func() (net.Conn, *bufio.ReadWriter, error) {
-				conn, rw, err := next()
-				if err == nil {
-					s.begin(http.StatusSwitchingProtocols)
-				}
-				return conn, rw, err
-			}
-		},
+		Hijack: s.hijack,
 	})
+}
+
+func (s *response) hijack(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
+	return func() (net.Conn, *bufio.ReadWriter, error) {
+		conn, rw, err := next()
+		if err == nil {
+			s.begin(http.StatusSwitchingProtocols)
+		}
+		return conn, rw, err
+	}
 }
 
 func (s *response) begin(status int) {

@@ -36,7 +36,9 @@ const window = 100 * 24 * time.Hour
 // org of its own. The limiters may share what they store. It takes as long as some 2,500 requests.
 func Run(t *testing.T, open func(t *testing.T) Limiter) {
 	t.Helper()
-	for _, algorithm := range []ratelimit.Algorithm{ratelimit.SlidingWindow, ratelimit.FixedWindow} {
+	for _, algorithm := range []ratelimit.Algorithm{
+		ratelimit.SlidingWindow, ratelimit.FixedWindow, ratelimit.AlignedWindow, ratelimit.CalendarWindow, ratelimit.GCRA,
+	} {
 		for _, test := range []struct {
 			name string
 			run  func(*suite)
@@ -72,6 +74,12 @@ type suite struct {
 func (s *suite) policy(name string, limit int64) ratelimit.Policy {
 	p := ratelimit.Per(limit, window).Named(name)
 	p.Algorithm = s.algorithm
+	switch s.algorithm {
+	case ratelimit.CalendarWindow:
+		return ratelimit.Quota(limit, ratelimit.Monthly(1, nil)).Named(name)
+	case ratelimit.GCRA:
+		return p.Bucket(max(limit, 1)) // what can be taken at once is then what the others let pass in a window
+	}
 	return p
 }
 
@@ -99,7 +107,7 @@ func (s *suite) admit(r ratelimit.Request, allowed bool) ratelimit.Decision {
 	}
 	for i, got := range d.Results {
 		c := r.Charges[i]
-		if got.Policy != c.Policy.Name || got.Limit != c.Policy.Limit || got.Window != c.Policy.Window ||
+		if got.Policy != c.Policy.Name || got.Limit != c.Policy.Limit || s.algorithm != ratelimit.CalendarWindow && got.Window != c.Policy.Window ||
 			got.Source != ratelimit.SourcePolicy || got.Cost != c.Cost || got.Monitor != c.Policy.Monitor {
 			s.Errorf("result %+v does not tell of charge %+v", got, c)
 		}

@@ -20,9 +20,17 @@ type Entry struct {
 // charge nothing. Not safe for concurrent use.
 type Model map[string]Entry
 
+// account is what a policy counts, brought to the present.
+type account interface {
+	used(now int64) *big.Int
+	take(now int64, c lua.Charge) Entry
+	state(fits bool) lua.State
+}
+
 // counter is a state as the model sees it: units in numbered stretches of time. A fixed window is
 // number 0 and begins at its first charge; sliding windows are numbered from the start of the clock.
 type counter struct {
+	algorithm  lua.Algorithm
 	at, length int64
 	number     int64
 	units      map[int64]*big.Int
@@ -39,28 +47,32 @@ func (m Model) Admit(now int64, check lua.Check) lua.Answer {
 		answer.Status = lua.Stale
 		return answer
 	}
-	counters := make([]*counter, len(check.Charges))
+	accounts := make([]account, len(check.Charges))
 	fits := make([]bool, len(check.Charges))
 	for i, c := range check.Charges {
-		counters[i] = m.open(now, c)
-		room := new(big.Int).Sub(big.NewInt(c.Limit), counters[i].used(now, c.Algorithm))
-		fits[i] = c.Limit > 0 && (c.Cost == 0 || room.Cmp(big.NewInt(c.Cost)) >= 0)
+		accounts[i] = m.open(now, c)
+		most := c.Limit
+		if c.Algorithm == lua.GCRA && c.Limit > 0 {
+			most = c.Burst
+		}
+		room := new(big.Int).Sub(big.NewInt(most), accounts[i].used(now))
+		fits[i] = most > 0 && (c.Cost == 0 || room.Cmp(big.NewInt(c.Cost)) >= 0)
 		if c.Enforced && !fits[i] {
 			answer.Status = lua.Refused
 		}
 	}
 	for i, c := range check.Charges {
 		if answer.Status == lua.Allowed && !check.Peek && fits[i] && c.Cost > 0 {
-			m[c.Key] = counters[i].take(now, c)
+			m[c.Key] = accounts[i].take(now, c)
 		}
-		answer.States = append(answer.States, counters[i].state(fits[i], c.Algorithm))
+		answer.States = append(answer.States, accounts[i].state(fits[i]))
 	}
 	return answer
 }
 
 // Used returns the units that count against a charge at a Redis time in microseconds.
 func (m Model) Used(now int64, c lua.Charge) int64 {
-	return m.open(now, c).used(now, c.Algorithm).Int64()
+	return m.open(now, c).used(now).Int64()
 }
 
 func valid(check *lua.Check) bool {
@@ -68,23 +80,40 @@ func valid(check *lua.Check) bool {
 	ok := within(check.From, 0, lua.MaxTime) && within(check.Until, 0, lua.MaxTime) &&
 		len(check.Charges) <= lua.MaxPolicies
 	for _, c := range check.Charges {
-		ok = ok && (c.Algorithm == lua.Fixed || c.Algorithm == lua.Sliding) &&
-			within(c.Limit, 0, lua.MaxUnits) && within(c.Window, 1, lua.MaxWindow) && within(c.Cost, 0, lua.MaxUnits)
+		ok = ok && within(c.Limit, 0, lua.MaxUnits) && within(c.Window, 1, lua.MaxWindow) && within(c.Cost, 0, lua.MaxUnits)
+		switch c.Algorithm {
+		case lua.Fixed, lua.Sliding:
+		case lua.Calendar:
+			ok = ok && within(c.Start, 0, lua.MaxTime)
+		case lua.GCRA:
+			ok = ok && validBucket(c)
+		default:
+			ok = false
+		}
 	}
 	return ok
 }
 
 // open reads the state of a charge and brings it to the present; where nothing counts, it is a new one.
-func (m Model) open(now int64, c lua.Charge) *counter {
-	s, ok := parse(m[c.Key].Value, c.Algorithm)
-	if ok {
-		ok = s.bring(now, c)
+func (m Model) open(now int64, c lua.Charge) account {
+	n, stored := parse(m[c.Key].Value, c.Algorithm)
+	switch c.Algorithm {
+	case lua.Calendar:
+		return openPage(now, c, n, stored)
+	case lua.GCRA:
+		return openBucket(now, c, n, stored)
 	}
-	if !ok {
-		s = &counter{at: now, length: c.Window, units: map[int64]*big.Int{}}
-		if c.Algorithm == lua.Sliding {
-			s.number = now / c.Window
-		}
+	s := &counter{algorithm: c.Algorithm, at: n[0], length: n[1], units: map[int64]*big.Int{0: big.NewInt(n[2])}}
+	if stored && c.Algorithm == lua.Sliding {
+		s.number = s.at / s.length
+		s.units = map[int64]*big.Int{s.number: big.NewInt(n[2]), s.number - 1: big.NewInt(n[3])}
+	}
+	if stored && s.bring(now, c) {
+		return s
+	}
+	s = &counter{algorithm: c.Algorithm, at: now, length: c.Window, units: map[int64]*big.Int{}}
+	if c.Algorithm == lua.Sliding {
+		s.number = now / c.Window
 	}
 	return s
 }
@@ -99,7 +128,7 @@ func (s *counter) bring(now int64, c lua.Charge) bool {
 		return false
 	}
 	if s.length != c.Window { // all that counted at the last charge moves to that moment
-		all := s.used(s.at, c.Algorithm)
+		all := s.used(s.at)
 		s.length, s.number = c.Window, s.at/c.Window
 		s.units = map[int64]*big.Int{s.number: all}
 	}
@@ -117,8 +146,8 @@ func (s *counter) in(number int64) *big.Int {
 }
 
 // used returns what counts at now.
-func (s *counter) used(now int64, a lua.Algorithm) *big.Int {
-	if a == lua.Fixed {
+func (s *counter) used(now int64) *big.Int {
+	if s.algorithm == lua.Fixed {
 		return s.in(0)
 	}
 	left := min((s.number+1)*s.length-now, s.length)
@@ -137,45 +166,41 @@ func (s *counter) take(now int64, c lua.Charge) Entry {
 	} else {
 		s.at, end = max(s.at, now), (s.number+2)*s.length
 	}
-	st := s.state(true, c.Algorithm)
+	st := s.state(true)
 	return Entry{
 		Value: fmt.Sprintf("%s:%d:%d:%d:%d", c.Algorithm, s.at, s.length, st.Current, st.Previous),
 		End:   end,
 	}
 }
 
-func (s *counter) state(fits bool, a lua.Algorithm) lua.State {
+func (s *counter) state(fits bool) lua.State {
 	st := lua.State{Fits: fits, Start: s.at, Window: s.length, Current: s.in(s.number).Int64()}
-	if a == lua.Sliding {
+	if s.algorithm == lua.Sliding {
 		st.Start, st.Previous = s.number*s.length, s.in(s.number-1).Int64()
 	}
 	return st
 }
 
-// parse reads a stored text; ok is false for everything that the algorithm would not have stored.
-func parse(text string, a lua.Algorithm) (_ *counter, ok bool) {
+// parse reads the numbers of a stored text; ok is false for everything that the algorithm would not have
+// stored.
+func parse(text string, a lua.Algorithm) (n [4]int64, ok bool) {
 	parts := strings.Split(text, ":")
 	if len(parts) != 5 || parts[0] != string(a) {
-		return nil, false
+		return n, false
 	}
-	var n [4]int64
-	for i, most := range [...]int64{lua.MaxTime, lua.MaxWindow, 2 * lua.MaxUnits, 2 * lua.MaxUnits} {
+	last := int64(2 * lua.MaxUnits)
+	if a == lua.Calendar || a == lua.GCRA {
+		last = lua.MaxTime
+	}
+	for i, most := range [...]int64{lua.MaxTime, lua.MaxWindow, 2 * lua.MaxUnits, last} {
 		if parts[i+1] == "" || strings.Trim(parts[i+1], "0123456789") != "" {
-			return nil, false
+			return n, false
 		}
 		v, _ := new(big.Int).SetString(parts[i+1], 10)
 		if v.Cmp(big.NewInt(most)) > 0 {
-			return nil, false
+			return n, false
 		}
 		n[i] = v.Int64()
 	}
-	if n[1] == 0 {
-		return nil, false
-	}
-	s := &counter{at: n[0], length: n[1], units: map[int64]*big.Int{0: big.NewInt(n[2])}}
-	if a == lua.Sliding {
-		s.number = s.at / s.length
-		s.units = map[int64]*big.Int{s.number: big.NewInt(n[2]), s.number - 1: big.NewInt(n[3])}
-	}
-	return s, true
+	return n, n[1] > 0
 }

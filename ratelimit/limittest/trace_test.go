@@ -2,6 +2,7 @@ package limittest_test
 
 import (
 	"maps"
+	"math/big"
 	"reflect"
 	"strconv"
 
@@ -33,7 +34,7 @@ var (
 		rapid.Int64Range(0, 12), rapid.Int64Range(0, 1000),
 		rapid.SampledFrom([]int64{lua.MaxUnits, lua.MaxUnits - 1, 0}), rapid.Int64Range(0, lua.MaxUnits),
 	)
-	algorithms = rapid.SampledFrom([]lua.Algorithm{lua.Fixed, lua.Sliding})
+	algorithms = rapid.SampledFrom([]lua.Algorithm{lua.Fixed, lua.Sliding, lua.Calendar, lua.GCRA})
 )
 
 func newTrace(t *rapid.T, conn *lua.Conn, org string, seen map[string]int) *trace {
@@ -41,12 +42,41 @@ func newTrace(t *rapid.T, conn *lua.Conn, org string, seen map[string]int) *trac
 	for i := range 4 {
 		key := lua.LimitKey(org, "project", strconv.Itoa(i), "GET /", "requests", lua.Fixed)
 		tr.keys = append(tr.keys, key)
-		tr.bases = append(tr.bases, lua.Charge{
+		base := lua.Charge{
 			Key: key, Algorithm: algorithms.Draw(t, "algorithm"), Limit: limits.Draw(t, "limit"),
 			Window: windows.Draw(t, "window"), Enforced: rapid.IntRange(0, 4).Draw(t, "enforced") > 0,
-		})
+		}
+		tr.bases = append(tr.bases, tr.complete(base, 0))
 	}
 	return tr
+}
+
+// complete draws what only some algorithms have.
+func (tr *trace) complete(c lua.Charge, now int64) lua.Charge {
+	c.Start, c.Burst = 0, 0
+	switch c.Algorithm {
+	case lua.Calendar:
+		if now > 0 && tr.one(2, "caller's window") {
+			c.Start = max(1, now-rapid.Int64Range(0, min(c.Window, 10_000)).Draw(tr.T, "since"))
+		}
+	case lua.GCRA:
+		c.Limit = min(c.Limit, lua.MaxWindow)
+		most := new(big.Int).Mul(big.NewInt(c.Limit), big.NewInt(lua.MaxWindow))
+		bound := int64(lua.MaxTime)
+		if most.Div(most, big.NewInt(c.Window)); most.IsInt64() && c.Limit > 0 {
+			bound = min(bound, most.Int64())
+		}
+		c.Burst = rapid.OneOf(rapid.Int64Range(0, min(bound, 20)), rapid.Int64Range(0, min(bound, c.Limit)), rapid.Int64Range(0, bound)).Draw(tr.T, "burst")
+	}
+	return c
+}
+
+// capacity is the most units that a charge can take at once.
+func capacity(c lua.Charge) int64 {
+	if c.Algorithm == lua.GCRA && c.Limit > 0 {
+		return c.Burst
+	}
+	return c.Limit
 }
 
 // one reports true once in n times.
@@ -149,14 +179,18 @@ func (tr *trace) check(now int64) lua.Check {
 		if tr.one(12, "change algorithm") {
 			c.Algorithm = algorithms.Draw(tr.T, "algorithm")
 		}
+		if b := &tr.bases[i]; c.Algorithm != b.Algorithm || c.Limit != b.Limit || c.Window != b.Window || tr.one(8, "change extra") {
+			c = tr.complete(c, now)
+		}
 		if tr.one(8, "keep") {
 			tr.bases[i] = c
 		}
+		most := min(capacity(c), lua.MaxUnits)
 		c.Cost = rapid.OneOf(
-			rapid.SampledFrom([]int64{1, 1, 1, 2, 0, lua.MaxUnits, c.Limit, min(c.Limit+1, lua.MaxUnits)}),
-			rapid.Int64Range(0, c.Limit),
+			rapid.SampledFrom([]int64{1, 1, 1, 2, 0, lua.MaxUnits, most, min(most+1, lua.MaxUnits)}),
+			rapid.Int64Range(0, most),
 		).Draw(tr.T, "cost")
-		if room := c.Limit - tr.model.Used(now, c); tr.clock != nil && room > 0 && tr.one(3, "brim") {
+		if room := most - tr.model.Used(now, c); tr.clock != nil && room > 0 && tr.one(3, "brim") {
 			beyond := rapid.Int64Range(0, 1).Draw(tr.T, "beyond")
 			c.Cost = min(room+beyond, lua.MaxUnits)
 			tr.seen[[...]string{"last that fits", "first that does not fit"}[beyond]]++
@@ -213,8 +247,16 @@ func (tr *trace) state(c lua.Charge, now int64) string {
 		rapid.Int64Range(-3*window, 3*window), rapid.Int64Range(-window, 0), rapid.Int64Range(-5000, 5000),
 	).Draw(tr.T, "offset")
 	count := rapid.OneOf(rapid.Int64Range(0, c.Limit), rapid.Int64Range(0, 2*lua.MaxUnits+1), rapid.Int64Range(0, 20))
+	current, previous := count.Draw(tr.T, "current"), count.Draw(tr.T, "previous")
+	switch c.Algorithm {
+	case lua.Calendar:
+		previous = max(0, now+rapid.Int64Range(-5000, window).Draw(tr.T, "end"))
+	case lua.GCRA:
+		previous = rapid.SampledFrom([]int64{c.Limit, c.Limit, c.Limit + 1, 7, 0, lua.MaxWindow, lua.MaxWindow + 1}).Draw(tr.T, "stored limit")
+		current = rapid.Int64Range(0, max(previous, 0)).Draw(tr.T, "parts")
+	}
 	text := string(c.Algorithm)
-	for _, n := range []int64{max(at, 0), window, count.Draw(tr.T, "current"), count.Draw(tr.T, "previous")} {
+	for _, n := range []int64{max(at, 0), window, current, previous} {
 		text += ":" + strconv.FormatInt(n, 10)
 	}
 	return text

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log"
 	"net/http"
 	"time"
 
@@ -91,7 +92,12 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 
 // stages builds the ways of the requests. An adapter panics with what is wrong in them.
 func (s *Service) stages(verifier *authkey.Verifier, limiter *ratelimit.Limiter, observer middleware.Observer) {
-	auth := middleware.Authenticate(verifier, middleware.WithObserver(observer))
+	failures := middleware.ObserverFunc(func(e middleware.Event) {
+		if e.Outcome == middleware.OutcomeFailed {
+			log.Printf("%s: %v", e.Endpoint, e.Err)
+		}
+	})
+	auth := middleware.Authenticate(verifier, middleware.WithObserver(observer), middleware.WithObserver(failures))
 	s.Whoami = auth
 	s.Search = auth.RateLimit(limiter, ratelimit.Per(10, searchWindow).Fixed()).Meter(s.usage, "demo", "search")
 	s.Items = auth.RateLimit(limiter, ratelimit.PerMinute(1000)).Meter(s.usage, "demo", "item")
