@@ -249,6 +249,31 @@ func TestViolatedNamesWhatRefused(t *testing.T) {
 	}
 }
 
+func TestPaymentRequired(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		exceeded [2]bool // the quota, the rate
+		want     int
+	}{
+		"quota alone":    {[2]bool{true, false}, http.StatusPaymentRequired},
+		"rate alone":     {[2]bool{false, true}, http.StatusTooManyRequests},
+		"quota and rate": {[2]bool{true, true}, http.StatusTooManyRequests},
+	} {
+		limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+			d, err := allow(r)
+			d.Allowed = false
+			for i := range d.Results {
+				d.Results[i].Exceeded, d.Results[i].Payment = c.exceeded[i], r.Charges[i].Policy.Payment
+			}
+			return d, err
+		})
+		stage := middleware.Authenticate(demoCallers()).RateLimit(limiter, ratelimit.Quota(10, ratelimit.Monthly(1, nil)).Paid(), ratelimit.PerSecond(1))
+		if _, _, refusal := admit(t, stage, request("GET", "/")); refusal == nil || refusal.Status != c.want {
+			t.Errorf("%s: refusal %v, want %d", name, refusal, c.want)
+		}
+	}
+}
+
 func TestPassedOnRequestsAreLimitedAgain(t *testing.T) {
 	t.Parallel()
 	calls := 0

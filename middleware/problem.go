@@ -43,6 +43,7 @@ const (
 	CodeMode         = "mode_refused"          // 403
 	CodeCost         = "invalid_cost"          // 400: the request's cost cannot be told
 	CodeLimited      = "limit_reached"         // 429
+	CodePayment      = "payment_required"      // 402: a quota is used up that only paying extends
 	CodeSetup        = "misconfigured"         // 500: stages that cannot go together; the cause tells which
 	CodeUnavailable  = "unavailable"           // 503
 	typeQuota        = "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -113,7 +114,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, e *Error) {
 		Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status,
 		Detail: e.Message, Code: e.Code, Violated: e.Violated,
 	}
-	if e.Code == CodeLimited {
+	if e.Code == CodeLimited || e.Code == CodePayment {
 		p.Type, p.Title = typeQuota, "Quota exceeded"
 	}
 	h := w.Header()
@@ -179,10 +180,15 @@ func errUnavailable(cause error) *Error {
 }
 
 func errLimited(d *ratelimit.Decision) *Error {
-	e := &Error{Status: http.StatusTooManyRequests, Code: CodeLimited, Message: "A limit was reached."}
+	e := &Error{Status: http.StatusPaymentRequired, Code: CodePayment, Message: "The quota is used up."}
 	for i := range d.Results {
-		if r := &d.Results[i]; r.Exceeded && !r.Monitor {
-			e.Violated = append(e.Violated, r.Policy)
+		r := &d.Results[i]
+		if !r.Exceeded || r.Monitor {
+			continue
+		}
+		e.Violated = append(e.Violated, r.Policy)
+		if !r.Payment {
+			e.Status, e.Code, e.Message = http.StatusTooManyRequests, CodeLimited, "A limit was reached."
 		}
 	}
 	if wait := d.RetryAfter(); wait == ratelimit.Never {

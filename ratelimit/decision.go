@@ -25,10 +25,11 @@ type Decision struct {
 
 // Result is what one policy found. Its numbers are those after the decision.
 type Result struct {
-	// Policy, Partition and Monitor are those of the policy that was asked.
+	// Policy, Partition, Monitor and Payment are those of the policy that was asked.
 	Policy    string
 	Partition Partition
 	Monitor   bool
+	Payment   bool
 	// Limit and Window are the effective ones, after overrides; Burst is that of a GCRA, else zero. The
 	// Window of a CalendarWindow is the length of its running period.
 	Limit  int64
@@ -81,7 +82,7 @@ func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
 	w := windowOf(c.Policy.Algorithm, s)
 	used, capacity := w.used(now), e.capacity(c.Policy.Algorithm)
 	r := Result{
-		Policy: c.Policy.name(), Partition: c.Policy.partition(), Monitor: c.Policy.Monitor,
+		Policy: c.Policy.name(), Partition: c.Policy.partition(), Monitor: c.Policy.Monitor, Payment: c.Policy.Payment,
 		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source,
 		Cost: c.Cost, Exceeded: !s.Fits,
 		Used: used, Remaining: max(capacity-used, 0),

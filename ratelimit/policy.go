@@ -87,6 +87,9 @@ type Policy struct {
 	// Monitor reports what the policy would have refused, and lets it pass. Only what fits is counted,
 	// so that it reports what it would do if it were enforced.
 	Monitor bool
+	// Payment tells that only paying helps: a request that no other kind of policy refuses is answered
+	// with 402, not 429.
+	Payment bool
 }
 
 // Bounds of a policy.
@@ -130,6 +133,9 @@ func (p Policy) Aligned() Policy { p.Algorithm = AlignedWindow; return p }
 
 // Bucket returns the policy with the algorithm GCRA and a burst.
 func (p Policy) Bucket(burst int64) Policy { p.Algorithm, p.Burst = GCRA, burst; return p }
+
+// Paid returns the policy with Payment set.
+func (p Policy) Paid() Policy { p.Payment = true; return p }
 
 // Monitored returns the policy with Monitor set.
 func (p Policy) Monitored() Policy { p.Monitor = true; return p }

@@ -5,6 +5,7 @@ package mount
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"sync/atomic"
 
@@ -14,7 +15,7 @@ import (
 // Check panics unless the stage can be mounted, as http.ServeMux does for a bad pattern. adapter names
 // who asks.
 func Check(adapter string, stage middleware.Stage) {
-	if stage == nil {
+	if v := reflect.ValueOf(stage); stage == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		panic(fmt.Errorf("%s: Middleware(nil): make a stage with middleware.Authenticate or middleware.LimitBy", adapter))
 	}
 	if err := stage.Err(); err != nil {

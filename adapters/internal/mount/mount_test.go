@@ -43,6 +43,7 @@ func TestCheck(t *testing.T) {
 		want  string
 	}{
 		"no stage":           {nil, "anykit: Middleware(nil): make a stage with middleware.Authenticate or middleware.LimitBy"},
+		"nil of a type":      {(*middleware.Limited)(nil), "anykit: Middleware(nil): make a stage with middleware.Authenticate or middleware.LimitBy"},
 		"no authenticator":   {unmade, unmade.Err().Error()},
 		"neither limit":      {unlimited, unlimited.Err().Error()},
 		"a chain keeps them": {unmade.RequireProduct("maps"), unmade.Err().Error()},
