@@ -16,28 +16,26 @@ import (
 // Admission is the open passage of one request. It belongs to that request: its methods are for the
 // handler and for the goroutine that runs it, one at a time.
 type Admission struct {
-	mu       sync.Mutex // for a handler that outlives its request, as behind http.TimeoutHandler
+	// mu is for a handler that outlives its request, as behind http.TimeoutHandler: it guards what Done
+	// needs of the fields. Nobody is called while it is held.
+	mu       sync.Mutex
 	request  *http.Request
 	endpoint string
 	config   *config // of the step that runs
-	ran      []passed
+	ran      []*step
 
 	authenticator Authenticator
 	presented     authkey.Presented
+	sources       []Source // where presented came from
 	identity      *authkey.Identity
 	results       []found
 	at            time.Time // of the last decision
 	counts        []count
 
 	open    int // how many stages were admitted and are not done
+	closed  bool
 	refused bool
 	began   time.Time
-}
-
-// passed is a step that ran, and the endpoint that it ran for.
-type passed struct {
-	*step
-	endpoint string
 }
 
 type admissionKey struct{}
@@ -77,9 +75,7 @@ var errDone = errors.New("middleware: the request is done; Take and Count belong
 // were not, which the handler may Render or return. Where the limiter fails, the stage's Failure decides.
 // Zero units take nothing.
 func (a *Admission) Take(ctx context.Context, header http.Header, policy string, units int64) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.open == 0 {
+	if a.isClosed() {
 		return errDone
 	}
 	if units < 0 || units > ratelimit.MaxLimit {
@@ -105,9 +101,8 @@ func asError(refusal *Error) error {
 	return refusal
 }
 
-func (a *Admission) take(ctx context.Context, header http.Header, s passed, i int, units int64) *Error {
-	a.config = s.config
-	request, refusal := a.ask(s.limit, s.endpoint)
+func (a *Admission) take(ctx context.Context, header http.Header, s *step, i int, units int64) *Error {
+	request, refusal := a.ask(s.limit)
 	if refusal == nil {
 		request.Charges = []ratelimit.Charge{s.limit.charge(i, units, a.request)}
 		refusal = a.decide(ctx, header, StepTake, s.limit, request)
@@ -118,19 +113,30 @@ func (a *Admission) take(ctx context.Context, header http.Header, s passed, i in
 	return refusal
 }
 
+func (a *Admission) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
+}
+
 // Count adds to what the request will be metered for, besides what its stages count: units of a product
 // and kind. It counts when the handler is done, as the stages do, with the recorder of the innermost
 // Meter; without one it is an error.
 func (a *Admission) Count(product, kind string, units int64) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.open == 0 {
-		return errDone
-	}
 	for _, s := range slices.Backward(a.ran) {
-		if s.meter != nil {
-			return s.meter.count(a, product, kind, units)
+		if s.meter == nil {
+			continue
 		}
+		if !validName(product) || !validName(kind) || units < 1 {
+			return fmt.Errorf("middleware: Count(%q, %q, %d): product and kind must be 1 to %d bytes of visible ASCII, units at least 1", product, kind, units, maxName)
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.closed {
+			return errDone
+		}
+		a.counts = append(a.counts, count{s.meter, product, kind, units})
+		return nil
 	}
 	return errors.New("middleware: Count: no stage of the request has a Meter")
 }
@@ -139,36 +145,40 @@ func (a *Admission) Count(product, kind string, units int64) error {
 // bytes. An adapter calls it exactly once for each admission that Admit returned, also when the handler
 // panicked (status 500) or took the connection over (101). The outermost call counts the usage.
 func (a *Admission) Done(status int, size int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.open == 0 {
+	end, last := a.end()
+	if !last {
 		return
 	}
-	if a.open--; a.open != 0 {
-		return
-	}
-	if !a.refused {
-		for _, s := range a.ran {
+	if !end.refused {
+		for _, s := range end.ran {
 			if s.meter != nil {
-				s.meter.done(a, status)
+				s.meter.done(end, status)
 			}
 		}
 	}
 	e := Event{Step: StepHandler, Outcome: OutcomeAllowed, Status: status, Size: size}
-	if a.refused {
+	if end.refused {
 		e.Outcome = OutcomeRefused // by a stage within this one
 	}
-	a.observe(e, a.began)
+	end.observe(e, end.began)
 }
 
-// hasRun reports whether a step ran for this request. A handler that passes its request on to other
-// routes makes other requests of it: there, limits and counts are due again.
-func (a *Admission) hasRun(s *step) bool {
-	return slices.ContainsFunc(a.ran, func(p passed) bool {
-		elsewhere := p.endpoint != a.endpoint && p.endpoint != Unmatched
-		return p.step == s && !(elsewhere && (s.limit != nil || s.meter != nil))
-	})
+// end closes one stage's passage. With the last one it closes the admission and returns it as it is then,
+// apart from a handler that may go on with it.
+func (a *Admission) end() (_ *Admission, last bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open--; a.open != 0 {
+		return nil, false
+	}
+	a.closed = true
+	return &Admission{
+		request: a.request, endpoint: a.endpoint, config: a.config, ran: a.ran, identity: a.identity,
+		counts: a.counts, refused: a.refused, began: a.began,
+	}, true
 }
+
+func (a *Admission) hasRun(s *step) bool { return slices.Contains(a.ran, s) }
 
 // now returns the time for an event's duration; without an observer nobody looks at the clock.
 func (a *Admission) now() time.Time {
@@ -194,24 +204,40 @@ func (a *Admission) observe(e Event, began time.Time) {
 func (a *Admission) authenticate(header http.Header, authenticator Authenticator) *Error {
 	began := a.now()
 	presented, refusal := a.presented, (*Error)(nil)
-	if a.authenticator == nil { // else a stage around this one took the credential out
+	if a.authenticator == nil || !sameSources(a.sources, a.config.sources) { // else a stage around this one took it out
 		presented, refusal = readCredential(header, a.request, a.config)
-		a.request = withoutCredential(a.request, a.config.sources)
+		a.setRequest(withoutCredential(a.request, a.config.sources))
 	}
+	var identity *authkey.Identity
 	if refusal == nil {
 		var err error
-		if a.identity, err = authenticator.Authenticate(a.request.Context(), presented); err != nil {
+		if identity, err = authenticator.Authenticate(a.request.Context(), presented); err != nil {
 			refusal = errAuthentication(a.config.realm, err)
 		}
 	}
 	if refusal != nil {
-		a.identity = nil
+		identity = nil
+	}
+	a.setIdentity(identity)
+	if refusal != nil {
 		a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
 		return refusal
 	}
-	a.authenticator, a.presented = authenticator, presented
+	a.authenticator, a.presented, a.sources = authenticator, presented, a.config.sources
 	a.observe(Event{Step: StepAuthenticate, Outcome: OutcomeAllowed}, began)
 	return nil
+}
+
+func (a *Admission) setRequest(r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.request = r
+}
+
+func (a *Admission) setIdentity(identity *authkey.Identity) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.identity = identity
 }
 
 // refresh reads the identity anew after a change, and asks every guard that passed the old one.
@@ -220,7 +246,7 @@ func (a *Admission) refresh(ctx context.Context) *Error {
 	if err != nil {
 		return errAuthentication(a.config.realm, err)
 	}
-	a.identity = identity
+	a.setIdentity(identity)
 	for _, s := range a.ran {
 		if s.guard != nil {
 			if refusal := s.guard(a); refusal != nil {

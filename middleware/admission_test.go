@@ -274,25 +274,58 @@ func TestPaymentRequired(t *testing.T) {
 	}
 }
 
-func TestPassedOnRequestsAreLimitedAgain(t *testing.T) {
+// What a stage calls may ask the admission: nothing is held meanwhile.
+func TestObserversMayAskTheAdmission(t *testing.T) {
 	t.Parallel()
-	calls := 0
-	limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
-		calls++
-		return allow(r)
-	})
-	stage := middleware.Authenticate(demoCallers()).RateLimit(limiter, ratelimit.PerMinute(10))
-	a, refusal := stage.Admit(http.Header{}, request("GET", "/batch"), "GET /batch")
+	var a *middleware.Admission
+	var told []error
+	observer := middleware.WithObserver(middleware.ObserverFunc(func(e middleware.Event) {
+		if e.Step == middleware.StepHandler || e.Step == middleware.StepTake {
+			told = append(told, a.Count("stores", "bytes", 1))
+		}
+	}))
+	book := &ledger{}
+	stage := middleware.Authenticate(demoCallers(), observer).RateLimit(limiterFunc(allow), ratelimit.PerMinute(10)).Meter(book, "stores", "search")
+	a, h, refusal := admit(t, stage, request("GET", "/"))
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	for range 2 {
-		if _, refusal := stage.Admit(http.Header{}, a.Request(), "GET /one"); refusal != nil {
-			t.Fatal(refusal)
-		}
+	if err := a.Take(t.Context(), h, "requests", 1); err != nil {
+		t.Fatal(err)
 	}
-	if calls != 2 {
-		t.Errorf("%d calls of the limiter, want one for each of two endpoints", calls)
+	a.Done(200, 10)
+	if len(told) != 2 || told[0] != nil || told[1] == nil || len(book.rows) != 2 {
+		t.Errorf("Count answered %v, counted %+v; want it to count before the end and to refuse after", told, book.rows)
+	}
+}
+
+func TestNoStageWithinOneThatIsDone(t *testing.T) {
+	t.Parallel()
+	auth := middleware.Authenticate(demoCallers())
+	a, _, refusal := admit(t, auth, request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	late := a.Request()
+	a.Done(503, 0)
+	if _, _, refusal := admit(t, auth.RequireScope("search"), late); refusal == nil || refusal.Status != http.StatusServiceUnavailable {
+		t.Errorf("refusal %v, want 503", refusal)
+	}
+}
+
+func TestNestedAuthentication(t *testing.T) {
+	t.Parallel()
+	auth := middleware.Authenticate(demoCallers())
+	outer, _, refusal := admit(t, auth, request("GET", "/"))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if _, _, refusal := admit(t, middleware.Authenticate(demoCallers()), outer.Request()); refusal != nil {
+		t.Errorf("the same sources: %v, want the credential that was taken out to serve again", refusal)
+	}
+	other := middleware.Authenticate(demoCallers(), middleware.WithSources(middleware.Header("X-Admin-Key")))
+	if _, _, refusal := admit(t, other, outer.Request()); refusal == nil || refusal.Code != middleware.CodeMissing {
+		t.Errorf("other sources: %v, want %s: the credential of another place is not one", refusal, middleware.CodeMissing)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -17,7 +18,8 @@ const maxCredential = 8 << 10
 
 // Source is a place of a request where a credential is read from. The zero Source is invalid.
 type Source struct {
-	err error
+	name string // tells sources apart
+	err  error
 	// read returns the credential, "" if there is none, and ok false where there is one that must be
 	// refused: several, or not well formed.
 	read func(r *http.Request) (credential string, ok bool)
@@ -35,6 +37,7 @@ func Header(name string) Source {
 		return Source{err: fmt.Errorf("middleware: Header(%q) is not a header field for keys; use Bearer, Basic or Cookie for theirs", name)}
 	}
 	return Source{
+		name: "header " + key,
 		read: func(r *http.Request) (string, bool) {
 			values := r.Header[key]
 			switch len(values) {
@@ -53,6 +56,7 @@ func Header(name string) Source {
 // not matter. Other schemes are not read; an empty credential, or two fields, are refused.
 func Bearer() Source {
 	return Source{
+		name: "bearer",
 		read: func(r *http.Request) (string, bool) {
 			value, there, ok := authorization(r, "Bearer")
 			return value, ok && (!there || value != "")
@@ -65,6 +69,7 @@ func Bearer() Source {
 // where the user name is empty. What is there besides is ignored.
 func Basic() Source {
 	return Source{
+		name: "basic",
 		read: func(r *http.Request) (string, bool) {
 			value, there, ok := authorization(r, "Basic")
 			if !there || !ok {
@@ -91,6 +96,7 @@ func Cookie(name string) Source {
 		return Source{err: fmt.Errorf("middleware: Cookie(%q) is not a cookie's name", name)}
 	}
 	return Source{
+		name: "cookie " + name,
 		read: func(r *http.Request) (string, bool) {
 			cookies := r.CookiesNamed(name)
 			switch len(cookies) {
@@ -116,6 +122,7 @@ func Query(name string) Source {
 		return Source{err: fmt.Errorf("middleware: Query(%q) needs a name", name)}
 	}
 	return Source{
+		name: "query " + name,
 		read: func(r *http.Request) (string, bool) {
 			if r.URL.RawQuery == "" {
 				return "", true
@@ -141,20 +148,36 @@ func authorization(r *http.Request, scheme string) (value string, there, ok bool
 	if len(values) != 1 {
 		return "", false, len(values) == 0
 	}
-	name, rest := values[0], ""
-	if i := strings.IndexAny(name, " \t"); i >= 0 {
-		name, rest = name[:i], name[i:]
+	value, there = ofScheme(values[0], scheme)
+	return value, there, true
+}
+
+// ofScheme returns what follows a scheme.
+func ofScheme(value, scheme string) (rest string, there bool) {
+	name := value
+	if i := strings.IndexAny(value, " \t"); i >= 0 {
+		name, rest = value[:i], value[i:]
 	}
 	if !strings.EqualFold(name, scheme) {
-		return "", false, true
+		return "", false
 	}
-	return strings.Trim(rest, " \t"), true, true
+	return strings.Trim(rest, " \t"), true
+}
+
+func sameSources(a, b []Source) bool {
+	return slices.EqualFunc(a, b, func(a, b Source) bool { return a.name == b.name })
 }
 
 func removeScheme(scheme string) func(*http.Request) {
 	return func(r *http.Request) {
-		if _, there, _ := authorization(r, scheme); there {
+		kept := slices.DeleteFunc(r.Header["Authorization"], func(value string) bool {
+			_, there := ofScheme(value, scheme)
+			return there
+		})
+		if len(kept) == 0 {
 			delete(r.Header, "Authorization")
+		} else {
+			r.Header["Authorization"] = kept
 		}
 	}
 }

@@ -17,7 +17,7 @@ func (a *Admission) limit(header http.Header, l *limit) *Error {
 	if refusal := a.distinct(l); refusal != nil {
 		return refusal
 	}
-	request, refusal := a.ask(l, a.endpoint)
+	request, refusal := a.ask(l)
 	if refusal != nil {
 		return refusal
 	}
@@ -39,7 +39,7 @@ func (a *Admission) limit(header http.Header, l *limit) *Error {
 // would spoil it for the other. Only a request shows which stages meet.
 func (a *Admission) distinct(l *limit) *Error {
 	for _, s := range a.ran {
-		if s.limit == nil || s.limit.anonymous != l.anonymous || s.endpoint != a.endpoint {
+		if s.limit == nil || s.limit.anonymous != l.anonymous {
 			continue
 		}
 		for i := range s.limit.policies {
@@ -69,8 +69,8 @@ func (a *Admission) refuseCost(policy string, cost int64, cause error) *Error {
 }
 
 // ask begins the question for a limiter.
-func (a *Admission) ask(l *limit, endpoint string) (ratelimit.Request, *Error) {
-	request := ratelimit.Request{Endpoint: endpoint}
+func (a *Admission) ask(l *limit) (ratelimit.Request, *Error) {
+	request := ratelimit.Request{Endpoint: a.endpoint}
 	if l.anonymous {
 		return request, nil
 	}

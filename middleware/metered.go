@@ -75,14 +75,6 @@ func (m *meter) done(a *Admission, status int) {
 	}
 }
 
-func (m *meter) count(a *Admission, product, kind string, units int64) error {
-	if !validName(product) || !validName(kind) || units < 1 {
-		return fmt.Errorf("middleware: Count(%q, %q, %d): product and kind must be 1 to %d bytes of visible ASCII, units at least 1", product, kind, units, maxName)
-	}
-	a.counts = append(a.counts, count{m, product, kind, units})
-	return nil
-}
-
 func (m *meter) record(a *Admission, product, kind string, units int64) {
 	u := Usage{Product: product, Kind: kind, Units: units, At: time.Now()}
 	if a.identity != nil {

@@ -62,12 +62,11 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 		a = &Admission{endpoint: endpoint, config: s.config}
 		r = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
 	}
-	a.request = r
-	if endpoint != Unmatched { // nearer to the handler, the route is known better
-		a.endpoint = endpoint
+	if err := a.enter(r, endpoint); err != nil {
+		return nil, err
 	}
 	if err := s.admit(a, header); err != nil {
-		a.refused = true
+		a.refuse()
 		if err.render == nil {
 			err.render = s.config.render
 		}
@@ -78,6 +77,27 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 	a.open++
 	a.began = time.Now()
 	return a, nil
+}
+
+// enter brings the request as the stage was given it. A stage within one that is done, because a handler
+// outlived it, lets nothing pass.
+func (a *Admission) enter(r *http.Request, endpoint string) *Error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errUnavailable(errDone)
+	}
+	a.request = r
+	if endpoint != Unmatched { // nearer to the handler, the route is known better
+		a.endpoint = endpoint
+	}
+	return nil
+}
+
+func (a *Admission) refuse() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused = true
 }
 
 func (s *step) Policies() []ratelimit.Policy {
@@ -112,7 +132,9 @@ func (s *step) admit(a *Admission, header http.Header) *Error {
 			return err
 		}
 	}
-	a.ran = append(a.ran, passed{s, a.endpoint})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ran = append(a.ran, s)
 	return nil
 }
 
