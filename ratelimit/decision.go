@@ -53,7 +53,7 @@ type Result struct {
 	ResetAfter time.Duration
 	// RetryAfter is how long until Cost would fit; zero unless Exceeded, and Never where no waiting
 	// helps. The three are exact to the microsecond; while a changed Window has not been charged yet they
-	// may be too long, never too short.
+	// may be too long, and those of a GCRA whose rate or burst was changed too short.
 	RetryAfter time.Duration
 }
 

@@ -193,7 +193,7 @@ func (l *Limiter) check(r *Request, set *overrideSet, now int64) (lua.Check, []e
 }
 
 func (r *Request) key(c *Charge) string {
-	kind, value, algorithm := string(c.Policy.partition()), r.value(c), algorithms[c.Policy.Algorithm].script
+	kind, value, algorithm := string(c.Policy.partition()), r.value(c), algorithms[c.Policy.Algorithm].key
 	if r.Org == "" {
 		return lua.AnonymousLimitKey(kind, value, r.Endpoint, c.Policy.name(), algorithm)
 	}

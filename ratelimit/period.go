@@ -19,7 +19,9 @@ func Daily(location *time.Location) Period { return Period{daily, location} }
 
 // Monthly returns the months of a time zone that begin on a day, 1 to 31, such as a billing day; in a month
 // without that day, on its last one. nil is UTC.
-func Monthly(anchor int, location *time.Location) Period { return Period{anchor, location} }
+func Monthly(anchor int, location *time.Location) Period {
+	return Period{max(anchor, 0), location} // 0 is no day, and no Period either
+}
 
 // String describes the period, as "day (UTC)" or "month from day 15 (Europe/Paris)".
 func (p Period) String() string {
@@ -64,8 +66,18 @@ func (p Period) month(year int, month time.Month) time.Time {
 // begin returns the first moment of a day, which is midnight but where a clock is set forward over it.
 func (p Period) begin(year int, month time.Month, day int) time.Time {
 	midnight := time.Date(year, month, day, 0, 0, 0, 0, p.zone())
+	since, until := midnight.ZoneBounds()
 	if midnight.Hour() > 12 { // the evening before
-		_, midnight = midnight.ZoneBounds()
+		return until
+	}
+	// Where a clock is set back over midnight, it comes twice, and the first one counts.
+	if !since.IsZero() {
+		_, now := midnight.Zone()
+		_, before := since.Add(-time.Nanosecond).Zone()
+		first := midnight.Add(-time.Duration(before-now) * time.Second)
+		if first.Before(since) && first.Day() == midnight.Day() && first.Hour() == 0 {
+			return first
+		}
 	}
 	return midnight
 }

@@ -22,7 +22,7 @@ func zone(t *testing.T, name string) *time.Location {
 
 func TestPeriodAround(t *testing.T) {
 	t.Parallel()
-	paris, havana := zone(t, "Europe/Paris"), zone(t, "America/Havana")
+	paris, havana, gaza := zone(t, "Europe/Paris"), zone(t, "America/Havana"), zone(t, "Asia/Gaza")
 	for name, c := range map[string]struct {
 		period         ratelimit.Period
 		at, start, end string
@@ -33,6 +33,7 @@ func TestPeriodAround(t *testing.T) {
 		"day of 23 hours":          {ratelimit.Daily(paris), "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"},
 		"day of 25 hours":          {ratelimit.Daily(paris), "2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"},
 		"day that has no midnight": {ratelimit.Daily(havana), "2026-03-08T12:00:00Z", "2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z"},
+		"day of two midnights":     {ratelimit.Daily(gaza), "2015-10-22T21:30:00Z", "2015-10-22T21:00:00Z", "2015-10-23T22:00:00Z"},
 		"month":                    {ratelimit.Monthly(1, nil), "2026-02-28T23:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"},
 		"from a billing day":       {ratelimit.Monthly(15, nil), "2026-03-14T00:00:00Z", "2026-02-15T00:00:00Z", "2026-03-15T00:00:00Z"},
 		"on the billing day":       {ratelimit.Monthly(15, nil), "2026-03-15T00:00:00Z", "2026-03-15T00:00:00Z", "2026-04-15T00:00:00Z"},

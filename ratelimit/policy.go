@@ -29,19 +29,22 @@ const (
 	CalendarWindow
 	// GCRA is the generic cell rate algorithm, a bucket that holds Burst units and leaks Limit of them in
 	// a Window, evenly. It has no windows whose edges could be used, and spreads what it lets pass; up to
-	// Burst and Limit together can pass within one Window.
+	// Burst and Limit together can pass within one Window. When an override changes the rate, what is in
+	// the bucket leaks at the old one until the next charge.
 	GCRA
 )
 
+// algorithms tells of each its name, what the script calls it, and what its keys end with: two that the
+// script treats alike still have states of their own.
 var algorithms = [...]struct {
-	name   string
-	script lua.Algorithm
+	name        string
+	script, key lua.Algorithm
 }{
-	SlidingWindow:  {"sliding window", lua.Sliding},
-	FixedWindow:    {"fixed window", lua.Fixed},
-	AlignedWindow:  {"aligned window", lua.Calendar},
-	CalendarWindow: {"calendar window", lua.Calendar},
-	GCRA:           {"GCRA", lua.GCRA},
+	SlidingWindow:  {"sliding window", lua.Sliding, lua.Sliding},
+	FixedWindow:    {"fixed window", lua.Fixed, lua.Fixed},
+	AlignedWindow:  {"aligned window", lua.Calendar, "a"},
+	CalendarWindow: {"calendar window", lua.Calendar, lua.Calendar},
+	GCRA:           {"GCRA", lua.GCRA, lua.GCRA},
 }
 
 // String returns the algorithm's name, as "sliding window".
@@ -213,8 +216,8 @@ func (p *Policy) validBurst() error {
 	if p.Limit > lua.MaxWindow {
 		return fmt.Errorf("Limit %d of a GCRA must be at most %d", p.Limit, int64(lua.MaxWindow)) //nolint:staticcheck // as above
 	}
-	if p.Burst < 1 || p.Limit > 0 && !leaks(p.Burst, p.Window, p.Limit) {
-		return fmt.Errorf("Burst %d must be at least 1, and leak within %v", p.Burst, maxWindow) //nolint:staticcheck // as above
+	if p.Burst < 1 || p.Burst > MaxLimit || p.Limit > 0 && !leaks(p.Burst, p.Window, p.Limit) {
+		return fmt.Errorf("Burst %d must be 1 to %d, and leak within %v", p.Burst, int64(MaxLimit), maxWindow) //nolint:staticcheck // as above
 	}
 	return nil
 }
@@ -223,7 +226,7 @@ func (p *Policy) validBurst() error {
 func leaks(burst int64, window time.Duration, limit int64) bool {
 	high, low := bits.Mul64(uint64(burst), uint64(window.Microseconds()))
 	mostHigh, mostLow := bits.Mul64(uint64(limit), lua.MaxWindow)
-	return burst <= lua.MaxUnits && (high < mostHigh || high == mostHigh && low <= mostLow)
+	return high < mostHigh || high == mostHigh && low <= mostLow
 }
 
 func validWindow(w time.Duration) error {

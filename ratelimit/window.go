@@ -11,7 +11,7 @@ const never int64 = -1
 
 // window is the running window of a policy as the script left it, and answers what a client wants to
 // know of it. The script alone decides; this arithmetic only foretells its decisions: exactly, but for
-// a sliding window that was changed and not charged since. What is stored then still ends with the old
+// a sliding window or a bucket that was changed and not charged since. What is stored then still ends with the old
 // window, perhaps before the time told. Times are microseconds.
 type window struct {
 	algorithm         Algorithm

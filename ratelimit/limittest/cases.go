@@ -169,6 +169,8 @@ func (s *suite) invalid() {
 		"unknown algorithm":   s.request(1, ratelimit.Policy{Name: "p", Algorithm: 9, Limit: 1, Window: time.Second}),
 		"bucket of nothing":   s.request(1, ratelimit.PerSecond(1).Bucket(0)),
 		"bucket too large":    s.request(1, ratelimit.PerHour(1).Bucket(400*24+1)),
+		"bucket of any size":  s.request(1, ratelimit.PerSecond(0).Bucket(ratelimit.MaxLimit+1)),
+		"day -1":              s.request(1, ratelimit.Quota(1, ratelimit.Monthly(-1, nil))),
 		"burst of a window":   s.request(1, ratelimit.Policy{Name: "p", Limit: 1, Window: time.Second, Burst: 1}),
 		"quota with a window": s.request(1, ratelimit.Policy{Name: "p", Algorithm: ratelimit.CalendarWindow, Limit: 1, Window: time.Second, Period: ratelimit.Daily(nil)}),
 		"quota of no period":  s.request(1, ratelimit.Quota(1, ratelimit.Period{})),
