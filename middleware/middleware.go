@@ -37,7 +37,7 @@ type Authenticator interface {
 }
 
 // Limiter decides whether a caller may call now. *ratelimit.Limiter is one. Implementations are safe for
-// concurrent use; ratelimit.ErrStale makes the stage refresh the identity and ask again, once.
+// concurrent use; ratelimit.ErrStale makes the stage refresh the identity and ask again, twice at most.
 type Limiter interface {
 	Admit(ctx context.Context, request ratelimit.Request) (ratelimit.Decision, error)
 }
@@ -82,7 +82,7 @@ type Event struct {
 	Endpoint string
 	// Duration is how long the step took. For StepHandler, the handler.
 	Duration time.Duration
-	// Request is the request as the step saw it, its credential removed from StepRateLimit on.
+	// Request is the request without its credential.
 	Request *http.Request
 	// Identity is nil until somebody is authenticated.
 	Identity *authkey.Identity
