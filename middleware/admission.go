@@ -210,13 +210,12 @@ func (a *Admission) authenticate(header http.Header, authenticator Authenticator
 	}
 	var identity *authkey.Identity
 	if refusal == nil {
-		var err error
-		if identity, err = authenticator.Authenticate(a.request.Context(), presented); err != nil {
+		found, err := authenticator.Authenticate(a.request.Context(), presented)
+		if err != nil {
 			refusal = errAuthentication(a.config.realm, err)
+		} else {
+			identity = found
 		}
-	}
-	if refusal != nil {
-		identity = nil
 	}
 	a.setIdentity(identity)
 	if refusal != nil {

@@ -91,6 +91,22 @@ func TestWhatElseIsInTheRequestStays(t *testing.T) {
 	}
 }
 
+// What another source would read as a key goes too, however it is spelled.
+func TestEveryCredentialIsRemoved(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"Bearer\t" + goodKey, "bearer " + goodKey, "BEARER   " + goodKey} {
+		r := request(http.MethodGet, "/")
+		r.Header.Set("Authorization", value)
+		a, _, refusal := admit(t, middleware.Authenticate(demoCallers()), r)
+		if refusal != nil {
+			t.Fatalf("%q: %v", value, refusal)
+		}
+		if got, there := a.Request().Header["Authorization"]; there {
+			t.Errorf("%q: the handler sees %q", value, got)
+		}
+	}
+}
+
 func TestClientNetwork(t *testing.T) {
 	t.Parallel()
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
@@ -114,6 +130,8 @@ func TestClientNetwork(t *testing.T) {
 		"garbage ends the walk":                  {remote: "10.0.0.1:1", forwarded: []string{"198.51.100.1, junk, 10.2.2.2"}, trusted: proxies, want: "10.2.2.2"},
 		"all trusted: the leftmost of them":      {remote: "10.0.0.1:1", forwarded: []string{"10.3.3.3, 10.2.2.2"}, trusted: proxies, want: "10.3.3.3"},
 		"trusted but nothing forwarded: itself":  {remote: "10.0.0.1:1", trusted: proxies, want: "10.0.0.1"},
+		"trusted IPv4 written inside IPv6":       {remote: "10.0.0.1:1", forwarded: []string{"198.51.100.1"}, trusted: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}, want: "198.51.100.1"},
+		"all of IPv4 written inside IPv6":        {remote: "203.0.113.9:1", forwarded: []string{"2001:db8::1"}, trusted: []netip.Prefix{netip.MustParsePrefix("::ffff:0:0/96")}, want: "2001:db8::/64"},
 		"a client that pretends to be our proxy": {remote: "203.0.113.9:1", forwarded: []string{"10.0.0.1"}, trusted: proxies, want: "203.0.113.9"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,10 +62,11 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 		a = &Admission{endpoint: endpoint, config: s.config}
 		r = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
 	}
-	if err := a.enter(r, endpoint); err != nil {
-		return nil, err
+	err := a.enter(r, endpoint)
+	if err == nil {
+		err = s.admit(a, header)
 	}
-	if err := s.admit(a, header); err != nil {
+	if err != nil {
 		a.refuse()
 		if err.render == nil {
 			err.render = s.config.render
