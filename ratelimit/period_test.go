@@ -111,6 +111,10 @@ func TestOverriddenBucketStaysWithinBounds(t *testing.T) {
 		if r := g.admit(g.request(1, bucket)).Results[0]; r.Limit != 1 || r.Burst != 400*24 || r.Exceeded {
 			t.Errorf("%+v, want a burst that leaks within 400 days", r)
 		}
+		g.set(ratelimit.Override{Limit: new(int64(ratelimit.MaxLimit))})
+		if r := g.admit(g.request(1, bucket)).Results[0]; r.Limit != 34_560_000_000_000 || r.Exceeded {
+			t.Errorf("%+v, want the largest rate that a bucket can have", r)
+		}
 		g.set(ratelimit.Override{Limit: new(int64(0))})
 		d, err := g.limiter.Admit(t.Context(), g.request(1, bucket))
 		if err != nil || d.Allowed || d.Results[0].RetryAfter != ratelimit.Never {
