@@ -33,6 +33,8 @@ const (
 	Sliding  Algorithm = "s" // two counters, aligned to the clock
 	Calendar Algorithm = "c" // window of the clock or the calendar
 	GCRA     Algorithm = "g" // generic cell rate algorithm: a bucket that leaks
+	// Concurrency counts only what is held now.
+	Concurrency Algorithm = "h"
 )
 
 // Charge is one policy of a check.

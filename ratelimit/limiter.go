@@ -193,11 +193,14 @@ func (l *Limiter) check(r *Request, set *overrideSet, now int64) (lua.Check, []e
 }
 
 func (r *Request) key(c *Charge) string {
-	kind, value, algorithm := string(c.Policy.partition()), r.value(c), algorithms[c.Policy.Algorithm].key
-	if r.Org == "" {
-		return lua.AnonymousLimitKey(kind, value, r.Endpoint, c.Policy.name(), algorithm)
+	kind, value, algorithm, endpoint := string(c.Policy.partition()), r.value(c), algorithms[c.Policy.Algorithm].key, r.Endpoint
+	if c.Policy.Shared {
+		endpoint = ""
 	}
-	return lua.LimitKey(r.Org, kind, value, r.Endpoint, c.Policy.name(), algorithm)
+	if r.Org == "" {
+		return lua.AnonymousLimitKey(kind, value, endpoint, c.Policy.name(), algorithm)
+	}
+	return lua.LimitKey(r.Org, kind, value, endpoint, c.Policy.name(), algorithm)
 }
 
 func (r *Request) decision(a *lua.Answer, limits []effective) Decision {

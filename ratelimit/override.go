@@ -19,8 +19,8 @@ import (
 //	project and endpoint > project > org and endpoint > org > the policy as coded
 //
 // and at each of these levels one that names the policy goes before one that does not. A policy that is
-// partitioned by org takes overrides of the org alone, since its projects share one count. What was used
-// in the running window stays used.
+// partitioned by org takes overrides of the org alone, since its projects share one count; one that is
+// Shared takes those of all endpoints alone.
 type Override struct {
 	// ID names the override within its org. It is made from the selector, so equal selectors are one
 	// override. Set fills it in.
@@ -35,6 +35,16 @@ type Override struct {
 	// CalendarWindow keeps its Period all the same, and a GCRA its Burst, unless that would not leak within
 	// 400 days at the new rate.
 	Window time.Duration
+	// Burst is units that fit at once besides: they are added to the Burst of a GCRA, and to the Limit of
+	// every other algorithm.
+	Burst int64
+	// Access refuses everything or lets everything pass, whatever the limit is. Default Limited.
+	Access Access
+	// Change is what becomes of the units in use when the override begins, ends or changes a limit. Default
+	// KeepUsed.
+	Change Change
+	// StartsAt is when the override begins, by Redis time. Zero: at once.
+	StartsAt time.Time
 	// ExpiresAt is when the override ends, by Redis time. Zero: never.
 	ExpiresAt time.Time
 	// Reason is for the people who find it later. Up to 500 bytes.
@@ -43,6 +53,31 @@ type Override struct {
 	Revision             int64
 	CreatedAt, UpdatedAt time.Time
 }
+
+// Access is what an override makes of a policy.
+type Access string
+
+// The kinds of access.
+const (
+	Limited   Access = ""          // as the limit says
+	Blocked   Access = "blocked"   // refuses everything
+	Unlimited Access = "unlimited" // lets everything pass and counts nothing
+)
+
+// Change is what becomes of the units in use when a limit, its window or its burst changes.
+type Change string
+
+// The changes. In each of them a raise helps on the next request.
+const (
+	// KeepUsed leaves as many units used as were.
+	KeepUsed Change = ""
+	// Proportional leaves the same part of the limit used, rounded up to whole units.
+	Proportional Change = "proportional"
+	// Additive leaves as many units available as were, up to the new limit, and adds what a raise adds.
+	Additive Change = "additive"
+	// ResetUsed leaves nothing used.
+	ResetUsed Change = "reset"
+)
 
 // Bounds of an override's texts, in bytes.
 const (

@@ -29,9 +29,11 @@ const (
 	CalendarWindow
 	// GCRA is the generic cell rate algorithm, a bucket that holds Burst units and leaks Limit of them in
 	// a Window, evenly. It has no windows whose edges could be used, and spreads what it lets pass; up to
-	// Burst and Limit together can pass within one Window. When an override changes the rate, what is in
-	// the bucket leaks at the old one until the next charge.
+	// Burst and Limit together can pass within one Window.
 	GCRA
+	// Concurrency counts what runs now: units that a request holds until it is done. Window is how long a
+	// hold lasts that nobody renews, so that a crash gives its units back by itself.
+	Concurrency
 )
 
 // algorithms tells of each its name, what the script calls it, and what its keys end with: two that the
@@ -45,6 +47,7 @@ var algorithms = [...]struct {
 	AlignedWindow:  {"aligned window", lua.Calendar, "a"},
 	CalendarWindow: {"calendar window", lua.Calendar, lua.Calendar},
 	GCRA:           {"GCRA", lua.GCRA, lua.GCRA},
+	Concurrency:    {"concurrency", lua.Concurrency, lua.Concurrency},
 }
 
 // String returns the algorithm's name, as "sliding window".
@@ -87,6 +90,12 @@ type Policy struct {
 	Period Period
 	// Partition is what is counted separately. Default ByProject.
 	Partition Partition
+	// Shared makes one count for all endpoints. By default each endpoint has a count of its own. Overrides
+	// of single endpoints do not change a policy that is shared.
+	Shared bool
+	// Unit names what is counted, as clients see it: "content-bytes", "tokens". The default is "requests",
+	// and for Concurrency "concurrent-requests". Up to 64 letters, digits and ". _ -".
+	Unit string
 	// Monitor reports what the policy would have refused, and lets it pass. Only what fits is counted,
 	// so that it reports what it would do if it were enforced.
 	Monitor bool
@@ -117,9 +126,16 @@ func PerMinute(limit int64) Policy { return Per(limit, time.Minute) }
 // PerHour returns Per(limit, time.Hour).
 func PerHour(limit int64) Policy { return Per(limit, time.Hour) }
 
-// Quota returns a policy of limit units in a period of the calendar, named "quota", for each project.
+// Quota returns a policy of limit units in a period of the calendar, named "quota", for each project, with
+// one count for all endpoints.
 func Quota(limit int64, period Period) Policy {
-	return Policy{Name: "quota", Algorithm: CalendarWindow, Limit: limit, Period: period, Partition: ByProject}
+	return Policy{Name: "quota", Algorithm: CalendarWindow, Limit: limit, Period: period, Partition: ByProject, Shared: true}
+}
+
+// Concurrent returns a policy of limit requests at once, named "concurrent", for each project. What a
+// process held that crashed is free again after 30 seconds.
+func Concurrent(limit int64) Policy {
+	return Policy{Name: "concurrent", Algorithm: Concurrency, Limit: limit, Window: 30 * time.Second, Partition: ByProject}
 }
 
 // Named returns the policy under another name.
@@ -136,6 +152,12 @@ func (p Policy) Aligned() Policy { p.Algorithm = AlignedWindow; return p }
 
 // Bucket returns the policy with the algorithm GCRA and a burst.
 func (p Policy) Bucket(burst int64) Policy { p.Algorithm, p.Burst = GCRA, burst; return p }
+
+// Across returns the policy with Shared set: one count for all endpoints.
+func (p Policy) Across() Policy { p.Shared = true; return p }
+
+// Of returns the policy with another Unit, as "tokens".
+func (p Policy) Of(unit string) Policy { p.Unit = unit; return p }
 
 // Paid returns the policy with Payment set.
 func (p Policy) Paid() Policy { p.Payment = true; return p }
@@ -159,6 +181,17 @@ func (p *Policy) partition() Partition {
 	return p.Partition
 }
 
+// unit returns what is counted, or the default.
+func (p *Policy) unit() string {
+	switch {
+	case p.Unit != "":
+		return p.Unit
+	case p.Algorithm == Concurrency:
+		return "concurrent-requests"
+	}
+	return "requests"
+}
+
 // name returns the policy's name, or the default.
 func (p *Policy) name() string {
 	if p.Name == "" {
@@ -176,7 +209,7 @@ func (p Policy) Validate() error {
 	if !validName(p.name()) {
 		fault("Name must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
 	}
-	if p.Algorithm > GCRA {
+	if p.Algorithm > Concurrency {
 		fault("Algorithm %d is not known", p.Algorithm)
 	}
 	if p.Limit < 0 || p.Limit > MaxLimit {
@@ -201,6 +234,9 @@ func (p Policy) Validate() error {
 	}
 	if !validName(string(p.partition())) {
 		fault("Partition %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Partition, maxName)
+	}
+	if !validName(p.unit()) {
+		fault("Unit %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Unit, maxName)
 	}
 	return errors.Join(faults...)
 }

@@ -12,6 +12,8 @@ type effective struct {
 	window       time.Duration
 	start        int64 // of a CalendarWindow
 	source       string
+	change       Change // of the override that counts
+	unlimited    bool
 	from, until  int64
 }
 

@@ -124,7 +124,7 @@ func TestResultAgainstTime(t *testing.T) {
 			return ratelimit.Never
 		}
 		want := ratelimit.Result{
-			Policy: "p", Partition: ratelimit.ByKey, Monitor: charge.Policy.Monitor, Limit: c.Limit, Window: charge.Policy.Window, Burst: c.Burst,
+			Policy: "p", Partition: ratelimit.ByKey, Unit: "requests", Monitor: charge.Policy.Monitor, Limit: c.Limit, Window: charge.Policy.Window, Burst: c.Burst,
 			Source: ratelimit.SourcePolicy, Cost: c.Cost, Exceeded: !s.Fits, Used: used, Remaining: remaining,
 			ResetAfter: first(func(at int64) bool { return m.Used(at, c) == 0 }),
 		}

@@ -76,7 +76,7 @@ func (s *suite) policy(name string, limit int64) ratelimit.Policy {
 	p.Algorithm = s.algorithm
 	switch s.algorithm {
 	case ratelimit.CalendarWindow:
-		return ratelimit.Quota(limit, ratelimit.Monthly(1, nil)).Named(name)
+		p.Window, p.Period = 0, ratelimit.Monthly(1, nil)
 	case ratelimit.GCRA:
 		return p.Bucket(max(limit, 1)) // what can be taken at once is then what the others let pass in a window
 	}
