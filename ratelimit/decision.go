@@ -38,6 +38,8 @@ type Result struct {
 	Burst  int64
 	// Source tells where Limit and Window come from: SourcePolicy, or "override:" and the override's id.
 	Source string
+	// Level tells how specific the source is, as LevelProject.
+	Level Level
 	// Cost is what the request asked for.
 	Cost int64
 	// Exceeded tells that Cost did not fit. Unless Monitor is set, the request was then refused.
@@ -84,7 +86,7 @@ func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
 	used, capacity := w.used(now), e.capacity(c.Policy.Algorithm)
 	r := Result{
 		Policy: c.Policy.name(), Partition: c.Policy.partition(), Unit: c.Policy.unit(), Monitor: c.Policy.Monitor, Payment: c.Policy.Payment,
-		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source,
+		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Level: e.level,
 		Cost: c.Cost, Exceeded: !s.Fits,
 		Used: used, Remaining: max(capacity-used, 0),
 		ResetAfter: micros(w.after(now, 0)),

@@ -165,6 +165,19 @@ func (s selector) id() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
+// level tells how specific a selector is, whatever policies it selects.
+func (s selector) level() Level {
+	switch {
+	case s.project != "" && s.endpoint != "":
+		return LevelProjectEndpoint
+	case s.project != "":
+		return LevelProject
+	case s.endpoint != "":
+		return LevelOrgEndpoint
+	}
+	return LevelOrg
+}
+
 func (o *Override) selector() selector { return selector{o.Project, o.Endpoint, o.Policy} }
 
 // record is an override as Redis holds it. Numbers are strings, since the script that passes them on

@@ -6,12 +6,26 @@ import (
 	"github.com/tollgate-go/tollgate/lua"
 )
 
+// Level tells how specific the source of a limit is. Of all sources that fit a request the most specific
+// one counts; the levels stand here from the least to the most.
+type Level string
+
+// The levels.
+const (
+	LevelPolicy          Level = "policy" // as coded: no override counts
+	LevelOrg             Level = "org"
+	LevelOrgEndpoint     Level = "org+endpoint"
+	LevelProject         Level = "project"
+	LevelProjectEndpoint Level = "project+endpoint"
+)
+
 // effective is what a policy comes to for one request, and between which Redis times it does.
 type effective struct {
 	limit, burst int64
 	window       time.Duration
 	start        int64 // of a CalendarWindow
 	source       string
+	level        Level
 	change       Change // of the override that counts
 	unlimited    bool
 	from, until  int64
@@ -25,7 +39,7 @@ type overrideSet struct {
 
 // resolve finds the effective limit of a policy at a Redis time.
 func (s *overrideSet) resolve(r *Request, p *Policy, now int64) effective {
-	e := effective{limit: p.Limit, burst: p.Burst, window: p.Window, source: SourcePolicy, until: lua.MaxTime}
+	e := effective{limit: p.Limit, burst: p.Burst, window: p.Window, source: SourcePolicy, level: LevelPolicy, until: lua.MaxTime}
 	if s != nil && len(s.overrides) > 0 {
 		s.override(&e, r, p, now)
 	}
@@ -81,7 +95,7 @@ func (e *effective) capacity(a Algorithm) int64 {
 }
 
 func (o *Override) change(e *effective) {
-	e.source = "override:" + o.ID
+	e.source, e.level = "override:"+o.ID, o.selector().level()
 	if o.Limit != nil {
 		e.limit = *o.Limit
 	}

@@ -25,6 +25,10 @@ func TestEffectiveOrder(t *testing.T) {
 		{Policy: "p"},
 		{},
 	}
+	levels := map[int]ratelimit.Level{
+		0: ratelimit.LevelProjectEndpoint, 1: ratelimit.LevelProjectEndpoint, 2: ratelimit.LevelProject, 3: ratelimit.LevelProject,
+		4: ratelimit.LevelOrgEndpoint, 5: ratelimit.LevelOrgEndpoint, 6: ratelimit.LevelOrg, 7: ratelimit.LevelOrg, 1000: ratelimit.LevelPolicy,
+	}
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		g := newGate(t, rdb)
 		for set := range 1 << len(order) {
@@ -52,8 +56,8 @@ func TestEffectiveOrder(t *testing.T) {
 				one := r
 				one.Charges = r.Charges[i : i+1]
 				got := g.admit(one).Results[0]
-				if got.Limit != int64(want) || (got.Source == ratelimit.SourcePolicy) != (want == 1000) {
-					t.Errorf("set %08b, by %s: limit %d from %s, want %d", set, got.Partition, got.Limit, got.Source, want)
+				if got.Limit != int64(want) || (got.Source == ratelimit.SourcePolicy) != (want == 1000) || got.Level != levels[want] {
+					t.Errorf("set %08b, by %s: limit %d from %s, level %s, want %d, level %s", set, got.Partition, got.Limit, got.Source, got.Level, want, levels[want])
 				}
 			}
 		}
