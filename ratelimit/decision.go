@@ -25,8 +25,9 @@ type Decision struct {
 
 // Result is what one policy found. Its numbers are those after the decision.
 type Result struct {
-	// Policy, Partition, Unit, Monitor and Payment are those of the policy that was asked.
+	// Policy, Algorithm, Partition, Unit, Monitor and Payment are those of the policy that was asked.
 	Policy    string
+	Algorithm Algorithm
 	Partition Partition
 	Unit      string
 	Monitor   bool
@@ -85,7 +86,8 @@ func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
 	w := windowOf(c.Policy.Algorithm, s)
 	used, capacity := w.used(now), e.capacity(c.Policy.Algorithm)
 	r := Result{
-		Policy: c.Policy.name(), Partition: c.Policy.partition(), Unit: c.Policy.unit(), Monitor: c.Policy.Monitor, Payment: c.Policy.Payment,
+		Policy: c.Policy.name(), Algorithm: c.Policy.Algorithm, Partition: c.Policy.partition(), Unit: c.Policy.unit(),
+		Monitor: c.Policy.Monitor, Payment: c.Policy.Payment,
 		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Level: e.level,
 		Cost: c.Cost, Exceeded: !s.Fits,
 		Used: used, Remaining: max(capacity-used, 0),
