@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
 
@@ -44,7 +43,7 @@ type Charge struct {
 type Limiter struct {
 	conn    *lua.Conn
 	timeout time.Duration
-	sets    *lru.Cache[string, *overrideSet]
+	sets    *overrideCache
 	loads   singleflight.Group
 	clock   clock
 
@@ -65,9 +64,9 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	sets, err := lru.New[string, *overrideSet](c.orgs)
+	sets, err := newOverrideCache(c.orgs)
 	if err != nil {
-		return nil, fmt.Errorf("%w option: %w", ErrInvalid, err)
+		return nil, err
 	}
 	return &Limiter{conn: conn, timeout: c.timeout, sets: sets, clock: clock{began: time.Now()}}, nil
 }
@@ -263,16 +262,23 @@ func (l *Limiter) load(ctx context.Context, org string) (*overrideSet, error) {
 	return set, nil
 }
 
-// Stats counts what a Limiter did since it was made.
+// Stats counts what a Limiter did since it was made, and what it has in memory.
 type Stats struct {
 	Hits, Misses uint64 // requests whose org's overrides were in memory, or had to be read
 	Stale        uint64 // answers that a change had made old
 	Orgs         int    // orgs in memory
+	// Overrides of these orgs, as they were last read, that are active and end within an hour, a day and a
+	// week; each number holds those before it.
+	EndingHour, EndingDay, EndingWeek int
 }
 
-// Stats returns the counts. Cheap; safe for concurrent use.
+// Stats returns the counts. It looks at each override in memory that ends; no request waits for that whose
+// org is in memory. Safe for concurrent use.
 func (l *Limiter) Stats() Stats {
-	return Stats{Hits: l.hits.Load(), Misses: l.misses.Load(), Stale: l.stale.Load(), Orgs: l.sets.Len()}
+	s := Stats{Hits: l.hits.Load(), Misses: l.misses.Load(), Stale: l.stale.Load()}
+	now, _ := l.clock.now() // known if anything is in memory
+	l.sets.stats(&s, time.UnixMicro(now))
+	return s
 }
 
 // clock estimates Redis time from the last answer. Only the choice of overrides that end depends on it,

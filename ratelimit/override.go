@@ -49,10 +49,22 @@ type Override struct {
 	ExpiresAt time.Time
 	// Reason is for the people who find it later. Up to 500 bytes.
 	Reason string
-	// Revision changes with every change. CreatedAt and UpdatedAt are Redis times. Set fills them in.
+	// Revision changes with every change. CreatedAt and UpdatedAt are Redis times, and State was that of the
+	// override when it was written or read. Set, Get and List fill them in.
 	Revision             int64
 	CreatedAt, UpdatedAt time.Time
+	State                State
 }
+
+// State is whether an override has begun and not ended.
+type State string
+
+// The states.
+const (
+	StatePending State = "pending"
+	StateActive  State = "active"
+	StateEnded   State = "ended" // it stays until it is deleted, or the org needs its room
+)
 
 // Access is what an override makes of a policy.
 type Access string
@@ -176,6 +188,17 @@ func (s selector) level() Level {
 		return LevelOrgEndpoint
 	}
 	return LevelOrg
+}
+
+// stateAt returns the state at a Redis time: an override is active from StartsAt on, until ExpiresAt.
+func (o *Override) stateAt(now time.Time) State {
+	switch {
+	case !o.ExpiresAt.IsZero() && !now.Before(o.ExpiresAt):
+		return StateEnded
+	case now.Before(o.StartsAt):
+		return StatePending
+	}
+	return StateActive
 }
 
 func (o *Override) selector() selector { return selector{o.Project, o.Endpoint, o.Policy} }

@@ -64,6 +64,7 @@ func (s *Overrides) Set(ctx context.Context, o Override, pre Precondition) (stor
 	}
 	o.Revision = change.Revision
 	o.UpdatedAt, o.CreatedAt = time.UnixMicro(change.Revision).UTC(), time.UnixMicro(change.CreatedAt).UTC()
+	o.State = o.stateAt(time.UnixMicro(change.Now))
 	return o, change.Created, nil
 }
 
@@ -90,7 +91,7 @@ func (s *Overrides) List(ctx context.Context, org string) ([]Override, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	_, stored, err := s.conn.Overrides(ctx, org)
+	epoch, stored, err := s.conn.Overrides(ctx, org)
 	if err != nil {
 		return nil, overrideError("list", err)
 	}
@@ -100,6 +101,7 @@ func (s *Overrides) List(ctx context.Context, org string) ([]Override, error) {
 		if err != nil {
 			return nil, err
 		}
+		o.State = o.stateAt(time.UnixMicro(epoch.Now))
 		all = append(all, o)
 	}
 	slices.SortFunc(all, func(a, b Override) int {

@@ -31,12 +31,6 @@ type effective struct {
 	from, until  int64
 }
 
-// overrideSet is all overrides of an org, read under one stamp. Immutable.
-type overrideSet struct {
-	stamp     int64
-	overrides map[selector]*Override
-}
-
 // resolve finds the effective limit of a policy at a Redis time.
 func (s *overrideSet) resolve(r *Request, p *Policy, now int64) effective {
 	e := effective{limit: p.Limit, burst: p.Burst, window: p.Window, source: SourcePolicy, level: LevelPolicy, until: lua.MaxTime}
