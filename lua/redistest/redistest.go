@@ -22,8 +22,8 @@
 //
 // All tests share the servers and may run at the same time. So a test names
 // its data after [Org] and never flushes a server or changes its settings; one
-// that must do such things starts a server of its own. Not for use outside
-// tests.
+// that must do such things has [Start] give it a server of its own. Not for use
+// outside tests.
 package redistest
 
 import (
