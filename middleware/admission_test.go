@@ -172,7 +172,7 @@ func TestTake(t *testing.T) {
 	}
 	err := a.Take(ctx, h, "elements", 60)
 	var taken *middleware.Error
-	if !errors.As(err, &taken) || taken.Status != http.StatusTooManyRequests || !slices.Equal(taken.Violated, []string{"elements"}) {
+	if !errors.As(err, &taken) || taken.Status != http.StatusTooManyRequests || !slices.Equal(violated(taken), []string{"elements"}) {
 		t.Errorf("Take of too much: %v, want 429 by elements", err)
 	}
 	if got := h.Get("RateLimit"); !strings.Contains(got, `"elements";r=3`) {
@@ -244,7 +244,7 @@ func TestViolatedNamesWhatRefused(t *testing.T) {
 		return d, err
 	})
 	stage := middleware.Authenticate(demoCallers()).RateLimit(limiter, ratelimit.PerMinute(10), ratelimit.PerHour(10).Named("watched").Monitored())
-	if _, _, refusal := admit(t, stage, request("GET", "/")); refusal == nil || !slices.Equal(refusal.Violated, []string{"requests"}) {
+	if _, _, refusal := admit(t, stage, request("GET", "/")); refusal == nil || !slices.Equal(violated(refusal), []string{"requests"}) {
 		t.Errorf("refusal %+v, want requests alone as violated", refusal)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/tollgate-go/tollgate/ratelimit"
@@ -120,11 +119,11 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 	if err != nil {
 		return a.undecided(ctx, name, l, err, began)
 	}
-	a.merge(l, &decision)
+	a.merge(l, &request, &decision)
 	a.setFields(header, l)
 	e := Event{Step: name, Outcome: OutcomeAllowed, Decision: &decision}
 	if !decision.Allowed {
-		refusal := errLimited(&decision)
+		refusal := a.config.refusal(&decision)
 		e.Outcome, e.Err = OutcomeRefused, refusal
 		a.observe(e, began)
 		return refusal
@@ -151,61 +150,22 @@ func (a *Admission) undecided(ctx context.Context, name Step, l *limit, cause er
 	return refusal
 }
 
-// found is the result of a policy. One that is anonymous, of LimitBy, is not in the fields.
-type found struct {
-	ratelimit.Result
-	anonymous bool
-}
-
 // merge adds what a decision found to what was found before; the same policy's result is replaced.
-func (a *Admission) merge(l *limit, d *ratelimit.Decision) {
+func (a *Admission) merge(l *limit, request *ratelimit.Request, d *ratelimit.Decision) {
 	a.at = d.At
+	a.results = slices.Grow(a.results, len(d.Results))
 	for i := range d.Results {
-		r := &d.Results[i]
+		r := found{Result: d.Results[i], anonymous: l.anonymous}
+		if a.config.secret != nil && !l.anonymous && i < len(request.Charges) {
+			r.key = a.config.partitionKey(request, &request.Charges[i])
+		}
 		at := slices.IndexFunc(a.results, func(old found) bool {
 			return old.Policy == r.Policy && old.Partition == r.Partition
 		})
 		if at < 0 {
-			a.results = append(a.results, found{*r, l.anonymous})
+			a.results = append(a.results, r)
 		} else {
-			a.results[at] = found{*r, l.anonymous}
+			a.results[at] = r
 		}
 	}
-}
-
-// setFields writes RateLimit-Policy and RateLimit as draft-ietf-httpapi-ratelimit-headers-10 has them:
-// lists of RFC 9651, a member for each policy, with the effective limit and window. They are for
-// authenticated callers only, without what LimitBy found, and are left out where nothing was counted.
-// Policy names need no escaping: ratelimit.Policy allows none that would.
-func (a *Admission) setFields(header http.Header, l *limit) {
-	if header == nil || l.anonymous || a.identity == nil || len(a.results) == 0 {
-		return
-	}
-	policies, limits := make([]byte, 0, 96), make([]byte, 0, 96)
-	for i := range a.results {
-		r := &a.results[i]
-		if r.anonymous {
-			continue
-		}
-		if len(policies) > 0 {
-			policies, limits = append(policies, ", "...), append(limits, ", "...)
-		}
-		policies = appendMember(policies, r.Policy, ";q=", r.Limit)
-		if r.Window%time.Second == 0 { // the draft knows whole seconds only
-			policies = appendMember(policies, "", ";w=", int64(r.Window/time.Second))
-		}
-		limits = appendMember(limits, r.Policy, ";r=", r.Remaining)
-		if r.NextAfter > 0 {
-			limits = appendMember(limits, "", ";t=", seconds(r.NextAfter))
-		}
-	}
-	header["Ratelimit-Policy"] = []string{string(policies)}
-	header["Ratelimit"] = []string{string(limits)}
-}
-
-func appendMember(b []byte, name, parameter string, value int64) []byte {
-	if name != "" {
-		b = append(append(append(b, '"'), name...), '"')
-	}
-	return strconv.AppendInt(append(b, parameter...), value, 10)
 }

@@ -107,3 +107,11 @@ func admit(t *testing.T, s middleware.Stage, r *http.Request) (*middleware.Admis
 	a, refusal := s.Admit(h, r, "GET /v1/search")
 	return a, h, refusal
 }
+
+// violated returns the names of the policies that refused.
+func violated(refusal *middleware.Error) (names []string) {
+	for _, v := range refusal.Violations {
+		names = append(names, v.Policy)
+	}
+	return names
+}

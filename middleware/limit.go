@@ -204,7 +204,7 @@ func LimitBy(key Key, limiter Limiter, policies ...ratelimit.Policy) *LimitedBy 
 	return &LimitedBy{&s}
 }
 
-// With returns a stage with options applied: WithObserver and WithRenderer.
+// With returns a stage with options applied: WithObserver, WithRenderer and WithRetryJitter.
 func (s *LimitedBy) With(opts ...Option) *LimitedBy {
 	next := *s.step
 	config, err := s.config.with(opts)

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,14 +23,25 @@ type Error struct {
 	Code string
 	// Message says it to a person.
 	Message string
-	// RetryAfter is how long to wait; zero where waiting does not help.
+	// RetryAfter is how long to wait; zero where waiting does not help. Of a limit it is whole seconds.
 	RetryAfter time.Duration
-	// Violated names the policies that refused.
-	Violated []string
+	// Violations tell which policies refused, in the order of the stage. RetryAfter is the longest of theirs,
+	// or zero where one of theirs is.
+	Violations []Violation
 
 	challenge string
 	cause     error
 	render    Renderer
+}
+
+// Violation is a policy that refused a request.
+type Violation struct {
+	Policy string
+	// Partition is the level that it limits, such as the project or the org.
+	Partition ratelimit.Partition
+	// RetryAfter is after how many whole seconds the policy would let the request pass, at least one; zero
+	// where waiting does not help.
+	RetryAfter time.Duration
 }
 
 // The codes of an Error.
@@ -98,21 +110,34 @@ func (e *Error) SetHeaders(h http.Header, r *http.Request) (requestID string) {
 
 // problem is the body of RFC 9457. The draft of the RateLimit fields names violated-policies.
 type problem struct {
-	Type      string   `json:"type"`
-	Title     string   `json:"title"`
-	Status    int      `json:"status"`
-	Detail    string   `json:"detail"`
-	Code      string   `json:"code"`
-	RequestID string   `json:"request_id"`
-	Violated  []string `json:"violated-policies,omitempty"`
+	Type       string      `json:"type"`
+	Title      string      `json:"title"`
+	Status     int         `json:"status"`
+	Detail     string      `json:"detail"`
+	Code       string      `json:"code"`
+	RequestID  string      `json:"request_id"`
+	Violated   []string    `json:"violated-policies,omitempty"`
+	Violations []violation `json:"violations,omitempty"`
+}
+
+type violation struct {
+	Policy     string              `json:"policy"`
+	Partition  ratelimit.Partition `json:"partition"`
+	RetryAfter int64               `json:"retry_after,omitempty"` // seconds
 }
 
 // WriteProblem is the default Renderer: application/problem+json as RFC 9457 has it, with the members
-// type, title, status, detail, code, request_id, and violated-policies where a limit refused.
+// type, title, status, detail, code, request_id and, where a limit refused, violated-policies, a list of
+// names, and violations, a list of objects with the policy, the partition and retry_after in seconds, which
+// is missing where waiting does not help.
 func WriteProblem(w http.ResponseWriter, r *http.Request, e *Error) {
 	p := problem{
 		Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status,
-		Detail: e.Message, Code: e.Code, Violated: e.Violated,
+		Detail: e.Message, Code: e.Code,
+	}
+	for _, v := range e.Violations {
+		p.Violated = append(p.Violated, v.Policy)
+		p.Violations = append(p.Violations, violation{v.Policy, v.Partition, seconds(v.RetryAfter)})
 	}
 	if e.Code == CodeLimited || e.Code == CodePayment {
 		p.Type, p.Title = typeQuota, "Quota exceeded"
@@ -135,8 +160,11 @@ func validRequestID(id string) bool {
 	return id != "" && len(id) <= 64 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }
 
+// longest bounds what is told of times, so that adding to them cannot overflow.
+const longest = 9_000_000_000 * time.Second
+
 // seconds rounds up, so that nobody comes back too early.
-func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+func seconds(d time.Duration) int64 { return int64((min(d, longest) + time.Second - 1) / time.Second) }
 
 func challenge(realm, rest string) string { return `Bearer realm="` + realm + `"` + rest }
 
@@ -179,24 +207,60 @@ func errUnavailable(cause error) *Error {
 	}
 }
 
-func errLimited(d *ratelimit.Decision) *Error {
-	e := &Error{Status: http.StatusPaymentRequired, Code: CodePayment, Message: "The quota is used up."}
+// refusal returns the answer to a decision that refused.
+func (c *config) refusal(d *ratelimit.Decision) *Error {
+	e := &Error{Status: http.StatusTooManyRequests, Code: CodeLimited, Message: "A limit was reached.", RetryAfter: time.Second}
+	part, payment, never := c.random(), true, false
 	for i := range d.Results {
 		r := &d.Results[i]
-		if !r.Exceeded || r.Monitor {
+		if !r.Exceeded || !enforced(r) {
 			continue
 		}
-		e.Violated = append(e.Violated, r.Policy)
-		if !r.Payment {
-			e.Status, e.Code, e.Message = http.StatusTooManyRequests, CodeLimited, "A limit was reached."
-		}
+		v := Violation{r.Policy, r.Partition, c.wait(r, part)}
+		e.Violations = append(e.Violations, v)
+		e.RetryAfter = max(e.RetryAfter, v.RetryAfter)
+		payment, never = payment && r.Payment, never || v.RetryAfter == 0
 	}
-	if wait := d.RetryAfter(); wait == ratelimit.Never {
-		e.Message = "The request asks for more than its limit allows at all."
-	} else {
-		e.RetryAfter = max(wait, 1) // a refusal never invites at once
+	if payment && len(e.Violations) > 0 {
+		e.Status, e.Code, e.Message = http.StatusPaymentRequired, CodePayment, "The quota is used up."
+	}
+	if never {
+		e.RetryAfter, e.Message = 0, "The request asks for more than its limit allows at all."
 	}
 	return e
+}
+
+// wait returns how long a policy that refused wants its caller to wait, zero for ever: whole seconds, no
+// less than the fields tell of it, never none, and a part of the jitter more.
+func (c *config) wait(r *ratelimit.Result, part float64) time.Duration {
+	if r.RetryAfter < 0 {
+		return 0
+	}
+	wait := r.RetryAfter
+	if r.Algorithm != ratelimit.Concurrency {
+		wait = max(wait, r.NextAfter)
+	}
+	whole := max(seconds(wait), 1)
+	most := min(whole/jitterPart, int64(c.jitter/time.Second))
+	return time.Duration(whole+min(int64(part*float64(most+1)), most)) * time.Second
+}
+
+// jitterPart is which part of a wait its jitter is at most: a tenth.
+const jitterPart = 10
+
+// WithRetryJitter bounds the jitter of Retry-After: 0, which is none, to an hour, in whole seconds. Without
+// it, all callers that one window refused would come back in the second in which the next one begins. A
+// wait is lengthened by a random part of up to a tenth of it, and of up to the bound; never shortened.
+// Waits below ten seconds are told as they are: rounded up, they end at different times already. The
+// default is a minute. More suits a quota that many callers share the end of.
+func WithRetryJitter(most time.Duration) Option {
+	return optionFunc(func(c *config) error {
+		if most < 0 || most > time.Hour || most%time.Second != 0 {
+			return fmt.Errorf("middleware: WithRetryJitter(%v) must be 0 to %v, in whole seconds", most, time.Hour)
+		}
+		c.jitter = most
+		return nil
+	})
 }
 
 func errForbidden(code, message, challenge string) *Error {

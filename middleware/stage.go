@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"reflect"
 	"strings"
@@ -202,10 +203,17 @@ type config struct {
 	realm     string
 	render    Renderer
 	observers []Observer
+	fields    Fields
+	secret    []byte // of partition keys; nil: none
+	jitter    time.Duration
+	random    func() float64 // 0 to less than 1
 }
 
 func newConfig() *config {
-	return &config{sources: []Source{Header("X-API-Key"), Bearer()}, realm: "api", render: WriteProblem}
+	return &config{
+		sources: []Source{Header("X-API-Key"), Bearer()}, realm: "api", render: WriteProblem,
+		fields: FieldsDraft10, jitter: time.Minute, random: rand.Float64,
+	}
 }
 
 // with returns a copy of the config with options applied, and all that is wrong with them.

@@ -121,7 +121,7 @@ func rowsRefusal(waitingHelps bool) string {
 			Retry-After: 60
 			X-Request-Id: t1
 
-			{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Quota exceeded","status":429,"detail":"A limit was reached.","code":"limit_reached","request_id":"t1","violated-policies":["rows"]}`
+			{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Quota exceeded","status":429,"detail":"A limit was reached.","code":"limit_reached","request_id":"t1","violated-policies":["rows"],"violations":[{"policy":"rows","partition":"project","retry_after":60}]}`
 	}
 	return `
 		429
@@ -131,7 +131,7 @@ func rowsRefusal(waitingHelps bool) string {
 		Ratelimit-Policy: "rows";q=10;w=60
 		X-Request-Id: t1
 
-		{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Quota exceeded","status":429,"detail":"The request asks for more than its limit allows at all.","code":"limit_reached","request_id":"t1","violated-policies":["rows"]}`
+		{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Quota exceeded","status":429,"detail":"The request asks for more than its limit allows at all.","code":"limit_reached","request_id":"t1","violated-policies":["rows"],"violations":[{"policy":"rows","partition":"project"}]}`
 }
 
 // failures are about limiters that cannot decide, and identities that are no longer current.

@@ -133,6 +133,7 @@ func text(t *testing.T, response *http.Response) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	parseFields(t, response.Header)
 	var b strings.Builder
 	fmt.Fprintln(&b, response.StatusCode)
 	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
@@ -193,5 +194,5 @@ const (
 		Retry-After: 60
 		X-Request-Id: t1
 
-		{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Quota exceeded","status":429,"detail":"A limit was reached.","code":"limit_reached","request_id":"t1","violated-policies":["requests"]}`
+		{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Quota exceeded","status":429,"detail":"A limit was reached.","code":"limit_reached","request_id":"t1","violated-policies":["requests"],"violations":[{"policy":"requests","partition":"network","retry_after":60}]}`
 )

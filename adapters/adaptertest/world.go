@@ -1,6 +1,7 @@
 package adaptertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,9 +61,9 @@ func newWorld() *world {
 	return w
 }
 
-// auth returns the stage that most scenarios begin with.
+// auth returns the stage that most scenarios begin with. It tells waits without jitter.
 func (w *world) auth(opts ...middleware.Option) *middleware.Authenticated {
-	return middleware.Authenticate(w, append([]middleware.Option{middleware.WithObserver(w)}, opts...)...)
+	return middleware.Authenticate(w, append([]middleware.Option{middleware.WithObserver(w), middleware.WithRetryJitter(0)}, opts...)...)
 }
 
 func (w *world) Authenticate(_ context.Context, presented authkey.Presented) (*authkey.Identity, error) {
@@ -150,15 +151,24 @@ func partition(request *ratelimit.Request, c *ratelimit.Charge) (string, error) 
 
 func result(c *ratelimit.Charge, used int64, exceeded bool) ratelimit.Result {
 	r := ratelimit.Result{
-		Policy: c.Policy.Name, Partition: c.Policy.Partition, Monitor: c.Policy.Monitor,
+		Policy: c.Policy.Name, Algorithm: c.Policy.Algorithm, Partition: c.Policy.Partition, Unit: c.Policy.Unit, Monitor: c.Policy.Monitor,
 		Limit: c.Policy.Limit, Window: c.Policy.Window, Source: ratelimit.SourcePolicy,
 		Cost: c.Cost, Exceeded: exceeded, Used: used, Remaining: c.Policy.Limit - used,
 	}
-	if used > 0 {
-		r.NextAfter, r.ResetAfter = c.Policy.Window, c.Policy.Window
+	wait := c.Policy.Window
+	if c.Policy.Algorithm == ratelimit.Concurrency { // another request may be done at any moment
+		wait = 0
+		r.Unit = cmp.Or(r.Unit, "concurrent-requests")
+	}
+	r.Unit = cmp.Or(r.Unit, "requests")
+	switch {
+	case c.Policy.Limit == 0:
+		r.NextAfter = ratelimit.Never
+	case used > 0:
+		r.NextAfter, r.ResetAfter = wait, wait
 	}
 	if exceeded {
-		r.RetryAfter = c.Policy.Window
+		r.RetryAfter = wait
 		if c.Cost > c.Policy.Limit || c.Policy.Limit == 0 {
 			r.RetryAfter = ratelimit.Never
 		}
