@@ -181,6 +181,29 @@ func TestMemoryOfSilentServer(t *testing.T) {
 	}
 }
 
+// TestMemoryOfClusterNotFound has a client that waits for the list of servers, and does not look at its context.
+func TestMemoryOfClusterNotFound(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	rdb := closeAtEnd(t, redis.NewClusterClient(&redis.ClusterOptions{
+		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			select {
+			case <-release:
+			case <-time.After(30 * time.Second):
+				t.Error("Memory still waits long after its context has ended")
+			}
+			return nil, errors.New("nobody knows")
+		},
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	got, err := (&Conn{rdb: rdb}).Memory(ctx)
+	close(release)
+	if !errors.Is(err, context.DeadlineExceeded) || len(got) != 0 {
+		t.Errorf("Memory = %+v, %v; want the deadline", got, err)
+	}
+}
+
 func TestMemoryErrors(t *testing.T) {
 	t.Parallel()
 	addr := redistest.Start(t)
