@@ -1,16 +1,11 @@
 package ratelimit
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/tollgate-go/tollgate/lua"
 )
 
 // Override changes a policy for one project, or for every project of an org, on one endpoint or all,
@@ -29,24 +24,26 @@ type Override struct {
 	Org string
 	// Project, Endpoint and Policy select. Empty means all of them.
 	Project, Endpoint, Policy string
-	// Limit replaces the policy's limit; nil keeps it. Zero refuses everything.
+	// Limit replaces the policy's limit; nil keeps it. Zero refuses everything. At least one of Limit, Window,
+	// Burst and Access is set.
 	Limit *int64
-	// Window replaces the policy's window; zero keeps it. At least one of Limit and Window is set. A
-	// CalendarWindow keeps its Period all the same, and a GCRA its Burst, unless that would not leak within
-	// 400 days at the new rate.
+	// Window replaces the policy's window; zero keeps it. A CalendarWindow keeps its Period all the same, a
+	// Concurrency how long a hold lasts, and a GCRA its burst, unless that would not leak within 400 days at
+	// the new rate.
 	Window time.Duration
-	// Burst is units that fit at once besides: they are added to the Burst of a GCRA, and to the Limit of
-	// every other algorithm.
+	// Burst is units that fit at once besides, 0 to 999,999,999,999,999: they are added to the Burst of a GCRA,
+	// and to the Limit of every other algorithm, as far as the bounds of these allow. A limit of zero stays zero.
 	Burst int64
-	// Access refuses everything or lets everything pass, whatever the limit is. Default Limited.
+	// Access refuses everything or lets everything pass, whatever the limit is. Default Limited; beside any
+	// other, Limit, Window, Burst and Change are not set.
 	Access Access
-	// Change is what becomes of the units in use when the override begins, ends or changes a limit. Default
-	// KeepUsed.
+	// Change is what becomes of the units in use that were taken under another limit, window or burst: when the
+	// override begins, and when it is changed. When it ends or is deleted, what counts then decides, and where
+	// that is the policy as coded, they stay. Default KeepUsed.
 	Change Change
-	// StartsAt is when the override begins, by Redis time. Zero: at once.
-	StartsAt time.Time
-	// ExpiresAt is when the override ends, by Redis time. Zero: never.
-	ExpiresAt time.Time
+	// StartsAt is when the override begins, and ExpiresAt when it ends, by Redis time, in whole microseconds.
+	// Zero: at once, and never. While it does not count, the next less specific one does.
+	StartsAt, ExpiresAt time.Time
 	// Reason is for the people who find it later. Up to 500 bytes.
 	Reason string
 	// Revision changes with every change. CreatedAt and UpdatedAt are Redis times, and State was that of the
@@ -72,7 +69,7 @@ type Access string
 // The kinds of access.
 const (
 	Limited   Access = ""          // as the limit says
-	Blocked   Access = "blocked"   // refuses everything
+	Blocked   Access = "blocked"   // refuses everything, as a limit of zero does
 	Unlimited Access = "unlimited" // lets everything pass and counts nothing
 )
 
@@ -117,8 +114,27 @@ func (o *Override) Validate() error {
 	if o.Policy != "" && !validName(o.Policy) {
 		fault("Policy must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
 	}
-	if o.Limit == nil && o.Window == 0 {
-		fault("Limit or Window must be set")
+	o.validTerms(fault)
+	o.validTimes(fault)
+	if len(o.Reason) > maxReason {
+		fault("Reason must be at most %d bytes", maxReason)
+	}
+	if !utf8.ValidString(o.Project) || !utf8.ValidString(o.Endpoint) || !utf8.ValidString(o.Reason) {
+		fault("Project, Endpoint and Reason must be UTF-8, as JSON holds nothing else")
+	}
+	return errors.Join(faults...)
+}
+
+// validTerms looks at what the override makes of a policy.
+func (o *Override) validTerms(fault func(format string, args ...any)) {
+	limited := o.Limit != nil || o.Window != 0 || o.Burst != 0
+	switch {
+	case o.Access != Limited && o.Access != Blocked && o.Access != Unlimited:
+		fault("Access must be %q, %q, or left out", Blocked, Unlimited)
+	case o.Access == Limited && !limited:
+		fault("Limit, Window, Burst or Access must be set")
+	case o.Access != Limited && (limited || o.Change != KeepUsed):
+		fault("Access %q must stand without Limit, Window, Burst and Change", o.Access)
 	}
 	if o.Limit != nil && (*o.Limit < 0 || *o.Limit > MaxLimit) {
 		fault("Limit %d must be 0 to %d", *o.Limit, int64(MaxLimit))
@@ -128,16 +144,31 @@ func (o *Override) Validate() error {
 			fault("%w", err)
 		}
 	}
-	if !o.ExpiresAt.IsZero() && (o.ExpiresAt.Year() < 2000 || o.ExpiresAt.Year() > 2200) {
-		fault("ExpiresAt %v must lie between the years 2000 and 2200", o.ExpiresAt)
+	if o.Burst < 0 || o.Burst > MaxLimit {
+		fault("Burst %d must be 0 to %d", o.Burst, int64(MaxLimit))
+	} else if o.Burst != 0 && o.Limit != nil && *o.Limit == 0 {
+		fault("Burst %d must be 0 beside a Limit of 0, which refuses everything", o.Burst)
 	}
-	if len(o.Reason) > maxReason {
-		fault("Reason must be at most %d bytes", maxReason)
+	switch o.Change {
+	case KeepUsed, Proportional, Additive, ResetUsed:
+	default:
+		fault("Change must be %q, %q, %q, or left out", Proportional, Additive, ResetUsed)
 	}
-	if !utf8.ValidString(o.Project) || !utf8.ValidString(o.Endpoint) || !utf8.ValidString(o.Reason) {
-		fault("Project, Endpoint and Reason must be UTF-8, as JSON holds nothing else")
+}
+
+func (o *Override) validTimes(fault func(format string, args ...any)) {
+	for _, at := range []struct {
+		field string
+		time  time.Time
+	}{{"StartsAt", o.StartsAt}, {"ExpiresAt", o.ExpiresAt}} {
+		// In UTC, as it is stored: elsewhere it may be another year.
+		if year := at.time.UTC().Year(); !at.time.IsZero() && (year < 2000 || year > 2200) {
+			fault("%s %v must lie between the years 2000 and 2200, in UTC", at.field, at.time)
+		}
 	}
-	return errors.Join(faults...)
+	if !o.StartsAt.IsZero() && !o.ExpiresAt.IsZero() && o.StartsAt.UnixMicro() >= o.ExpiresAt.UnixMicro() {
+		fault("StartsAt %v must be before ExpiresAt %v", o.StartsAt, o.ExpiresAt)
+	}
 }
 
 func validOrg(org string) error {
@@ -169,27 +200,6 @@ func validEndpoint(s string) bool {
 	return false
 }
 
-// selector is what makes two overrides of an org the same.
-type selector struct{ project, endpoint, policy string }
-
-func (s selector) id() string {
-	sum := sha256.Sum256([]byte(lua.Escape(s.project) + ":" + lua.Escape(s.endpoint) + ":" + lua.Escape(s.policy)))
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
-}
-
-// level tells how specific a selector is, whatever policies it selects.
-func (s selector) level() Level {
-	switch {
-	case s.project != "" && s.endpoint != "":
-		return LevelProjectEndpoint
-	case s.project != "":
-		return LevelProject
-	case s.endpoint != "":
-		return LevelOrgEndpoint
-	}
-	return LevelOrg
-}
-
 // stateAt returns the state at a Redis time: an override is active from StartsAt on, until ExpiresAt.
 func (o *Override) stateAt(now time.Time) State {
 	switch {
@@ -199,51 +209,4 @@ func (o *Override) stateAt(now time.Time) State {
 		return StatePending
 	}
 	return StateActive
-}
-
-func (o *Override) selector() selector { return selector{o.Project, o.Endpoint, o.Policy} }
-
-// record is an override as Redis holds it. Numbers are strings, since the script that passes them on
-// would round them to 14 digits.
-type record struct {
-	Project  string `json:"project"`
-	Endpoint string `json:"endpoint"`
-	Policy   string `json:"policy"`
-	Limit    *int64 `json:"limit,string,omitempty"`
-	Window   int64  `json:"window,string"` // microseconds
-	Until    int64  `json:"until,string"`  // Redis time, microseconds; 0 never
-	Reason   string `json:"reason"`
-	Revision int64  `json:"revision,string,omitempty"`
-	Created  int64  `json:"created,string,omitempty"`
-}
-
-func (o *Override) record() record {
-	r := record{
-		Project: o.Project, Endpoint: o.Endpoint, Policy: o.Policy,
-		Limit: o.Limit, Window: o.Window.Microseconds(), Reason: o.Reason,
-	}
-	if !o.ExpiresAt.IsZero() {
-		r.Until = o.ExpiresAt.UnixMicro()
-	}
-	return r
-}
-
-// decodeOverride reads what Redis holds. What is not an override as Set writes them is an error.
-func decodeOverride(org, id, text string) (Override, error) {
-	var r record
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
-		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be read; delete it: %w", ErrUnavailable, id, org, err)
-	}
-	o := Override{
-		ID: id, Org: org, Project: r.Project, Endpoint: r.Endpoint, Policy: r.Policy,
-		Limit: r.Limit, Window: time.Duration(r.Window) * time.Microsecond, Reason: r.Reason,
-		Revision: r.Revision, UpdatedAt: time.UnixMicro(r.Revision).UTC(), CreatedAt: time.UnixMicro(r.Created).UTC(),
-	}
-	if r.Until != 0 {
-		o.ExpiresAt = time.UnixMicro(r.Until).UTC()
-	}
-	if err := o.Validate(); err != nil {
-		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be used; delete it: %w", ErrUnavailable, id, org, err)
-	}
-	return o, nil
 }

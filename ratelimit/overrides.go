@@ -49,7 +49,7 @@ func (s *Overrides) Set(ctx context.Context, o Override, pre Precondition) (stor
 	if err := o.Validate(); err != nil {
 		return Override{}, false, err
 	}
-	o.ExpiresAt = o.ExpiresAt.UTC().Truncate(time.Microsecond)
+	o.StartsAt, o.ExpiresAt = o.StartsAt.UTC().Truncate(time.Microsecond), o.ExpiresAt.UTC().Truncate(time.Microsecond)
 	record := o.record()
 	text, err := json.Marshal(record)
 	if err != nil {
@@ -146,4 +146,60 @@ func overrideError(op string, err error) error {
 		return fmt.Errorf("%w override: ExpiresAt has passed", ErrInvalid)
 	}
 	return fmt.Errorf("%w: %s overrides: %w", ErrUnavailable, op, err)
+}
+
+// record is an override as Redis holds it. Numbers are strings, since the script that passes them on
+// would round them to 14 digits.
+type record struct {
+	Project  string `json:"project"`
+	Endpoint string `json:"endpoint"`
+	Policy   string `json:"policy"`
+	Limit    *int64 `json:"limit,string,omitempty"`
+	Window   int64  `json:"window,string"` // microseconds
+	Burst    int64  `json:"burst,string,omitempty"`
+	Access   Access `json:"access,omitempty"`
+	Change   Change `json:"change,omitempty"`
+	From     int64  `json:"from,string,omitempty"` // Redis time, microseconds; 0 at once
+	Until    int64  `json:"until,string"`          // 0 never
+	Reason   string `json:"reason"`
+	Revision int64  `json:"revision,string,omitempty"`
+	Created  int64  `json:"created,string,omitempty"`
+}
+
+func (o *Override) record() record {
+	r := record{
+		Project: o.Project, Endpoint: o.Endpoint, Policy: o.Policy,
+		Limit: o.Limit, Window: o.Window.Microseconds(), Burst: o.Burst, Access: o.Access, Change: o.Change, Reason: o.Reason,
+	}
+	if !o.StartsAt.IsZero() {
+		r.From = o.StartsAt.UnixMicro()
+	}
+	if !o.ExpiresAt.IsZero() {
+		r.Until = o.ExpiresAt.UnixMicro()
+	}
+	return r
+}
+
+// decodeOverride reads what Redis holds. What is not an override as Set writes them is an error.
+func decodeOverride(org, id, text string) (Override, error) {
+	var r record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be read; delete it: %w", ErrUnavailable, id, org, err)
+	}
+	o := Override{
+		ID: id, Org: org, Project: r.Project, Endpoint: r.Endpoint, Policy: r.Policy,
+		Limit: r.Limit, Window: time.Duration(r.Window) * time.Microsecond, Burst: r.Burst,
+		Access: r.Access, Change: r.Change, Reason: r.Reason,
+		Revision: r.Revision, UpdatedAt: time.UnixMicro(r.Revision).UTC(), CreatedAt: time.UnixMicro(r.Created).UTC(),
+	}
+	if r.From != 0 {
+		o.StartsAt = time.UnixMicro(r.From).UTC()
+	}
+	if r.Until != 0 {
+		o.ExpiresAt = time.UnixMicro(r.Until).UTC()
+	}
+	if err := o.Validate(); err != nil {
+		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be used; delete it: %w", ErrUnavailable, id, org, err)
+	}
+	return o, nil
 }

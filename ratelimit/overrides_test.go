@@ -133,34 +133,70 @@ func TestOverrideInvalid(t *testing.T) {
 	rdb := redistest.Standalone(t, redistest.OrEmbedded())
 	g := newGate(t, rdb)
 	good := ratelimit.Override{Org: g.org, Project: "shop", Endpoint: endpoint, Policy: "p", Limit: new(int64(1))}
-	for name, change := range map[string]func(*ratelimit.Override){
-		"no org":            func(o *ratelimit.Override) { o.Org = "" },
-		"long org":          func(o *ratelimit.Override) { o.Org = strings.Repeat("o", 129) },
-		"long project":      func(o *ratelimit.Override) { o.Project = strings.Repeat("p", 129) },
-		"project not UTF-8": func(o *ratelimit.Override) { o.Project = "\xff" },
-		"reason not UTF-8":  func(o *ratelimit.Override) { o.Reason = "\xff" },
-		"path not UTF-8":    func(o *ratelimit.Override) { o.Endpoint = "GET /\xff" },
-		"no method":         func(o *ratelimit.Override) { o.Endpoint = "/things" },
-		"small method":      func(o *ratelimit.Override) { o.Endpoint = "get /things" },
-		"no path":           func(o *ratelimit.Override) { o.Endpoint = "GET things" },
-		"long endpoint":     func(o *ratelimit.Override) { o.Endpoint = "GET /" + strings.Repeat("a", 512) },
-		"odd policy":        func(o *ratelimit.Override) { o.Policy = "a b" },
-		"nothing to change": func(o *ratelimit.Override) { o.Limit = nil },
-		"negative limit":    func(o *ratelimit.Override) { o.Limit = new(int64(-1)) },
-		"limit too large":   func(o *ratelimit.Override) { o.Limit = new(int64(math.MaxInt64)) },
-		"negative window":   func(o *ratelimit.Override) { o.Window = -time.Hour },
-		"window too short":  func(o *ratelimit.Override) { o.Window = time.Microsecond },
-		"window too long":   func(o *ratelimit.Override) { o.Window = 401 * 24 * time.Hour },
-		"window not whole":  func(o *ratelimit.Override) { o.Window = time.Second + 1 },
-		"ended":             func(o *ratelimit.Override) { o.ExpiresAt = time.Now().Add(-time.Hour) },
-		"long ended":        func(o *ratelimit.Override) { o.ExpiresAt = time.Unix(0, 0) },
-		"ends too late":     func(o *ratelimit.Override) { o.ExpiresAt = time.Now().AddDate(300, 0, 0) },
-		"long reason":       func(o *ratelimit.Override) { o.Reason = strings.Repeat("r", 501) },
+	later := time.Now().Add(time.Hour)
+	for name, tt := range map[string]struct {
+		change func(*ratelimit.Override)
+		says   string
+	}{
+		"no org":            {func(o *ratelimit.Override) { o.Org = "" }, "Org must be 1 to 128 bytes"},
+		"long org":          {func(o *ratelimit.Override) { o.Org = strings.Repeat("o", 129) }, "Org must be 1 to 128 bytes"},
+		"long project":      {func(o *ratelimit.Override) { o.Project = strings.Repeat("p", 129) }, "Project must be at most 128 bytes"},
+		"project not UTF-8": {func(o *ratelimit.Override) { o.Project = "\xff" }, "must be UTF-8"},
+		"reason not UTF-8":  {func(o *ratelimit.Override) { o.Reason = "\xff" }, "must be UTF-8"},
+		"path not UTF-8":    {func(o *ratelimit.Override) { o.Endpoint = "GET /\xff" }, "must be UTF-8"},
+		"no method":         {func(o *ratelimit.Override) { o.Endpoint = "/things" }, "Endpoint must be a method"},
+		"small method":      {func(o *ratelimit.Override) { o.Endpoint = "get /things" }, "Endpoint must be a method"},
+		"no path":           {func(o *ratelimit.Override) { o.Endpoint = "GET things" }, "Endpoint must be a method"},
+		"long endpoint":     {func(o *ratelimit.Override) { o.Endpoint = "GET /" + strings.Repeat("a", 512) }, "at most 512 bytes"},
+		"odd policy":        {func(o *ratelimit.Override) { o.Policy = "a b" }, "Policy must be 1 to 64 of"},
+		"nothing to change": {func(o *ratelimit.Override) { o.Limit = nil }, "Limit, Window, Burst or Access must be set"},
+		"a change of nothing": {func(o *ratelimit.Override) { o.Limit, o.Change = nil, ratelimit.ResetUsed },
+			"Limit, Window, Burst or Access must be set"},
+		"negative limit":   {func(o *ratelimit.Override) { o.Limit = new(int64(-1)) }, "Limit -1 must be 0 to 999999999999999"},
+		"limit too large":  {func(o *ratelimit.Override) { o.Limit = new(int64(math.MaxInt64)) }, "must be 0 to 999999999999999"},
+		"negative window":  {func(o *ratelimit.Override) { o.Window = -time.Hour }, "Window -1h0m0s must be 1ms to 9600h0m0s"},
+		"window too short": {func(o *ratelimit.Override) { o.Window = time.Microsecond }, "must be 1ms"},
+		"window too long":  {func(o *ratelimit.Override) { o.Window = 401 * 24 * time.Hour }, "to 9600h0m0s"},
+		"window not whole": {func(o *ratelimit.Override) { o.Window = time.Second + 1 }, "whole microseconds"},
+		"negative burst":   {func(o *ratelimit.Override) { o.Burst = -1 }, "Burst -1 must be 0 to 999999999999999"},
+		"burst too large":  {func(o *ratelimit.Override) { o.Burst = ratelimit.MaxLimit + 1 }, "must be 0 to 999999999999999"},
+		"burst of nothing": {func(o *ratelimit.Override) { o.Limit, o.Burst = new(int64), 5 }, "Burst 5 must be 0 beside a Limit of 0"},
+		"odd access":       {func(o *ratelimit.Override) { o.Access = "open" }, `Access must be "blocked", "unlimited"`},
+		"odd change":       {func(o *ratelimit.Override) { o.Change = "keep" }, `Change must be "proportional", "additive", "reset"`},
+		"blocked with a limit": {func(o *ratelimit.Override) { o.Access = ratelimit.Blocked },
+			`Access "blocked" must stand without Limit, Window, Burst and Change`},
+		"unlimited with a window": {func(o *ratelimit.Override) { o.Limit, o.Window, o.Access = nil, time.Hour, ratelimit.Unlimited },
+			`Access "unlimited" must stand without`},
+		"unlimited with a burst": {func(o *ratelimit.Override) { o.Limit, o.Burst, o.Access = nil, 1, ratelimit.Unlimited },
+			`Access "unlimited" must stand without`},
+		"blocked with a change": {func(o *ratelimit.Override) { o.Limit, o.Access, o.Change = nil, ratelimit.Blocked, ratelimit.Additive },
+			`Access "blocked" must stand without`},
+		"ended": {func(o *ratelimit.Override) { o.ExpiresAt = time.Now().Add(-time.Hour) }, "ExpiresAt has passed"},
+		"ended since begun": {func(o *ratelimit.Override) {
+			o.StartsAt, o.ExpiresAt = later.Add(-3*time.Hour), later.Add(-2*time.Hour)
+		}, "ExpiresAt has passed"},
+		"long ended":    {func(o *ratelimit.Override) { o.ExpiresAt = time.Unix(0, 0) }, "ExpiresAt 1970-01-01"},
+		"ends too late": {func(o *ratelimit.Override) { o.ExpiresAt = time.Now().AddDate(300, 0, 0) }, "between the years 2000 and 2200"},
+		"ends in 2201, but not here": {func(o *ratelimit.Override) {
+			o.ExpiresAt = time.Date(2200, 12, 31, 23, 30, 0, 0, time.FixedZone("west", -3600))
+		}, "between the years 2000 and 2200, in UTC"},
+		"starts too early":  {func(o *ratelimit.Override) { o.StartsAt = time.Unix(0, 0) }, "StartsAt 1970-01-01"},
+		"starts at its end": {func(o *ratelimit.Override) { o.StartsAt, o.ExpiresAt = later, later }, "must be before ExpiresAt"},
+		"starts after it":   {func(o *ratelimit.Override) { o.StartsAt, o.ExpiresAt = later.Add(time.Hour), later }, "must be before ExpiresAt"},
+		"no whole microsecond": {func(o *ratelimit.Override) {
+			o.StartsAt = later.Truncate(time.Microsecond)
+			o.ExpiresAt = o.StartsAt.Add(999)
+		}, "must be before ExpiresAt"},
+		"long reason": {func(o *ratelimit.Override) { o.Reason = strings.Repeat("r", 501) }, "Reason must be at most 500 bytes"},
 	} {
 		o := good
-		change(&o)
-		if got, created, err := g.overrides.Set(t.Context(), o, ratelimit.Always); !errors.Is(err, ratelimit.ErrInvalid) || created || got != (ratelimit.Override{}) {
+		tt.change(&o)
+		got, created, err := g.overrides.Set(t.Context(), o, ratelimit.Always)
+		if !errors.Is(err, ratelimit.ErrInvalid) || created || got != (ratelimit.Override{}) {
 			t.Errorf("%s: Set = %+v, %t, %v; want ErrInvalid", name, got, created, err)
+		}
+		if text := fmt.Sprint(err); !strings.Contains(text, tt.says) || strings.Contains(text, "\n") {
+			t.Errorf("%s: %q, want one fault that says %q", name, text, tt.says)
 		}
 	}
 	if n, err := rdb.Exists(t.Context(), lua.OverridesKey(g.org), lua.EpochKey(g.org)).Result(); err != nil || n != 0 {

@@ -1,6 +1,8 @@
 package ratelimit
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -18,6 +20,29 @@ const (
 	LevelProject         Level = "project"
 	LevelProjectEndpoint Level = "project+endpoint"
 )
+
+// selector is what makes two overrides of an org the same.
+type selector struct{ project, endpoint, policy string }
+
+func (s selector) id() string {
+	sum := sha256.Sum256([]byte(lua.Escape(s.project) + ":" + lua.Escape(s.endpoint) + ":" + lua.Escape(s.policy)))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// level tells how specific a selector is, whatever policies it selects.
+func (s selector) level() Level {
+	switch {
+	case s.project != "" && s.endpoint != "":
+		return LevelProjectEndpoint
+	case s.project != "":
+		return LevelProject
+	case s.endpoint != "":
+		return LevelOrgEndpoint
+	}
+	return LevelOrg
+}
+
+func (o *Override) selector() selector { return selector{o.Project, o.Endpoint, o.Policy} }
 
 // effective is what a policy comes to for one request, and between which Redis times it does.
 type effective struct {
@@ -52,32 +77,48 @@ func (s *overrideSet) resolve(r *Request, p *Policy, now int64) effective {
 }
 
 // override applies the one that counts. It looks from the most specific selector to the least; the first
-// that has not ended counts.
+// that is active counts.
 func (s *overrideSet) override(e *effective, r *Request, p *Policy, now int64) {
-	projects := []string{r.Project, ""}
+	projects, endpoints := []string{r.Project, ""}, []string{r.Endpoint, ""}
 	if p.partition() == ByOrg || r.Project == "" {
 		projects = projects[1:]
 	}
+	if p.Shared || r.Endpoint == "" {
+		endpoints = endpoints[1:]
+	}
 	for _, project := range projects {
-		for _, endpoint := range [...]string{r.Endpoint, ""} {
+		for _, endpoint := range endpoints {
 			for _, policy := range [...]string{p.name(), ""} {
 				o := s.overrides[selector{project, endpoint, policy}]
-				if o == nil {
-					continue
+				if o != nil && o.active(e, now) {
+					o.change(e, p.Algorithm)
+					return
 				}
-				if !o.ExpiresAt.IsZero() {
-					end := o.ExpiresAt.UnixMicro()
-					if end <= now {
-						e.from = max(e.from, end) // before its end it would have counted
-						continue
-					}
-					e.until = end
-				}
-				o.change(e)
-				return
 			}
 		}
 	}
+}
+
+// active reports whether the override is active at a Redis time, and cuts the times of e to those at which
+// the answer is the same.
+func (o *Override) active(e *effective, now int64) bool {
+	if !o.StartsAt.IsZero() {
+		start := o.StartsAt.UnixMicro()
+		if now < start {
+			e.until = min(e.until, start)
+			return false
+		}
+		e.from = max(e.from, start)
+	}
+	if !o.ExpiresAt.IsZero() {
+		end := o.ExpiresAt.UnixMicro()
+		if end <= now {
+			e.from = max(e.from, end)
+			return false
+		}
+		e.until = min(e.until, end)
+	}
+	return true
 }
 
 // capacity is the most units that fit at once.
@@ -88,12 +129,25 @@ func (e *effective) capacity(a Algorithm) int64 {
 	return e.limit
 }
 
-func (o *Override) change(e *effective) {
-	e.source, e.level = "override:"+o.ID, o.selector().level()
+// change makes of a policy what the override says.
+func (o *Override) change(e *effective, a Algorithm) {
+	e.source, e.level, e.change = "override:"+o.ID, o.selector().level(), o.Change
+	switch o.Access {
+	case Blocked:
+		e.limit = 0
+	case Unlimited:
+		e.unlimited = true
+	}
 	if o.Limit != nil {
 		e.limit = *o.Limit
 	}
-	if o.Window != 0 {
+	if o.Window != 0 && a != Concurrency {
 		e.window = o.Window
+	}
+	switch {
+	case a == GCRA:
+		e.burst = min(e.burst+o.Burst, MaxLimit)
+	case e.limit > 0:
+		e.limit = min(e.limit+o.Burst, MaxLimit)
 	}
 }

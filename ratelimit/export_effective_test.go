@@ -1,0 +1,28 @@
+package ratelimit
+
+import "time"
+
+// Effective is what a policy comes to, and the Redis times between which it does.
+type Effective struct {
+	Limit, Burst int64
+	Window       time.Duration
+	Start        int64
+	Source       string
+	Level        Level
+	Change       Change
+	Unlimited    bool
+	From, Until  int64
+}
+
+// Resolve finds what a policy comes to at a Redis time.
+func Resolve(overrides []Override, r Request, p Policy, now int64) Effective {
+	set := &overrideSet{overrides: map[selector]*Override{}}
+	for i := range overrides {
+		set.overrides[overrides[i].selector()] = &overrides[i]
+	}
+	e := set.resolve(&r, &p, now)
+	return Effective{e.limit, e.burst, e.window, e.start, e.source, e.level, e.change, e.unlimited, e.from, e.until}
+}
+
+// StateAt returns the state of an override at a Redis time.
+func (o *Override) StateAt(now time.Time) State { return o.stateAt(now) }
