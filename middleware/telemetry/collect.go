@@ -16,18 +16,20 @@ const (
 var redisErrorsLabels = []string{"step", "class"}
 
 var (
-	redisErrors = describe(redisErrorsName, redisErrorsHelp, redisErrorsLabels...)
-	lookups     = describe("tollgate_cache_lookups_total", "Look-ups in a cache, by result.", "cache", "result")
-	entries     = describe("tollgate_cache_entries", "Entries in a cache now.", "cache")
-	storeErrors = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
-	stale       = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
-	recorded    = describe("tollgate_usage_recorded_units_total", "Units of usage that were taken in.")
-	flushed     = describe("tollgate_usage_flushed_units_total", "Units of usage that were written to Redis.")
-	dropped     = describe("tollgate_usage_dropped_units_total", "Units of usage that were lost.")
-	invalid     = describe("tollgate_usage_invalid_records_total", "Records of usage that were out of bounds.")
-	pending     = describe("tollgate_usage_pending_units", "Units of usage that are not written yet.")
-	names       = describe("tollgate_usage_pending_names", "Distinct names of usage that are not written yet.")
-	oldest      = describe("tollgate_usage_oldest_pending_seconds", "Age of the oldest usage that is not written yet.")
+	redisErrors  = describe(redisErrorsName, redisErrorsHelp, redisErrorsLabels...)
+	redisMasters = describe("tollgate_redis_masters", "Redis masters that answered, by what they do with keys when their memory is full.", "eviction")
+	redisEvicted = describe("tollgate_redis_evicted_keys_total", "Keys that Redis masters were seen to drop because their memory was full.")
+	lookups      = describe("tollgate_cache_lookups_total", "Look-ups in a cache, by result.", "cache", "result")
+	entries      = describe("tollgate_cache_entries", "Entries in a cache now.", "cache")
+	storeErrors  = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
+	stale        = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
+	recorded     = describe("tollgate_usage_recorded_units_total", "Units of usage that were taken in.")
+	flushed      = describe("tollgate_usage_flushed_units_total", "Units of usage that were written to Redis.")
+	dropped      = describe("tollgate_usage_dropped_units_total", "Units of usage that were lost.")
+	invalid      = describe("tollgate_usage_invalid_records_total", "Records of usage that were out of bounds.")
+	pending      = describe("tollgate_usage_pending_units", "Units of usage that are not written yet.")
+	names        = describe("tollgate_usage_pending_names", "Distinct names of usage that are not written yet.")
+	oldest       = describe("tollgate_usage_oldest_pending_seconds", "Age of the oldest usage that is not written yet.")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -39,19 +41,21 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	c.decisions.Describe(to)
 	c.durations.Describe(to)
 	for _, d := range []*prometheus.Desc{
-		redisErrors, lookups, entries, storeErrors, stale,
+		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, stale,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
 	} {
 		to <- d
 	}
 }
 
-// Collect sends the metrics, as prometheus.Collector asks. Those of a verifier, a limiter or a meter are
-// sent if New was given one.
+// Collect sends the metrics, as prometheus.Collector asks. Those of a verifier, a limiter, a meter or a Redis
+// are sent if New was given one. Only WithRedis makes it wait, and says for how long.
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	c.decisions.Collect(to)
 	c.durations.Collect(to)
+	c.readServers() // what fails is among the errors
 	c.redisErrors.Collect(to)
+	c.collectServers(to)
 	c.collectVerifiers(to)
 	c.collectLimiters(to)
 	c.collectMeters(to)

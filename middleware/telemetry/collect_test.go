@@ -38,6 +38,7 @@ func full() []telemetry.Option {
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
 			Failures: map[lua.Class]uint64{lua.ClassTimeout: 15, lua.ClassConfig: 16},
 		}),
+		telemetry.WithRedis(&server{text: "maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\nevicted_keys:17\r\n"}),
 	}
 }
 
@@ -60,6 +61,15 @@ tollgate_cache_lookups_total{cache="overrides",result="miss"} 8
 # TYPE tollgate_redis_errors_total counter
 tollgate_redis_errors_total{class="config",step="flush"} 16
 tollgate_redis_errors_total{class="timeout",step="flush"} 15
+# HELP tollgate_redis_evicted_keys_total Keys that Redis masters were seen to drop because their memory was full.
+# TYPE tollgate_redis_evicted_keys_total counter
+tollgate_redis_evicted_keys_total 0
+# HELP tollgate_redis_masters Redis masters that answered, by what they do with keys when their memory is full.
+# TYPE tollgate_redis_masters gauge
+tollgate_redis_masters{eviction="latent"} 1
+tollgate_redis_masters{eviction="off"} 0
+tollgate_redis_masters{eviction="on"} 0
+tollgate_redis_masters{eviction="unknown"} 0
 # HELP tollgate_stale_answers_total Answers of Redis that a change had made old; they are asked again.
 # TYPE tollgate_stale_answers_total counter
 tollgate_stale_answers_total 9
@@ -104,13 +114,19 @@ tollgate_cache_entries{cache="unknown_keys"} 12
 # TYPE tollgate_redis_errors_total counter
 tollgate_redis_errors_total{class="config",step="flush"} 32
 tollgate_redis_errors_total{class="timeout",step="flush"} 30
+# HELP tollgate_redis_masters Redis masters that answered, by what they do with keys when their memory is full.
+# TYPE tollgate_redis_masters gauge
+tollgate_redis_masters{eviction="latent"} 2
+tollgate_redis_masters{eviction="off"} 0
+tollgate_redis_masters{eviction="on"} 0
+tollgate_redis_masters{eviction="unknown"} 0
 # HELP tollgate_usage_oldest_pending_seconds Age of the oldest usage that is not written yet.
 # TYPE tollgate_usage_oldest_pending_seconds gauge
 tollgate_usage_oldest_pending_seconds 1.5
 # HELP tollgate_usage_recorded_units_total Units of usage that were taken in.
 # TYPE tollgate_usage_recorded_units_total counter
 tollgate_usage_recorded_units_total 40
-`, "tollgate_cache_entries", "tollgate_redis_errors_total", "tollgate_usage_oldest_pending_seconds", "tollgate_usage_recorded_units_total")
+`, "tollgate_cache_entries", "tollgate_redis_errors_total", "tollgate_redis_masters", "tollgate_usage_oldest_pending_seconds", "tollgate_usage_recorded_units_total")
 }
 
 func TestCollectWithoutSources(t *testing.T) {
@@ -149,13 +165,13 @@ func TestRegister(t *testing.T) {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true}; !allowed[l.GetName()] {
+				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true}; !allowed[l.GetName()] {
 					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
 				}
 			}
 		}
 	}
-	if len(families) != 14 {
-		t.Errorf("%d metrics, want 14", len(families))
+	if len(families) != 16 {
+		t.Errorf("%d metrics, want 16", len(families))
 	}
 }

@@ -21,6 +21,7 @@ type config struct {
 	verifiers    []stats[authkey.Stats]
 	limiters     []stats[ratelimit.Stats]
 	meters       []stats[meter.Stats]
+	servers      []*servers
 }
 
 // stats is what tells counts of its own.

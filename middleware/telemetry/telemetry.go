@@ -3,6 +3,7 @@
 //
 //	metrics, err := telemetry.New(
 //		telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage),
+//		telemetry.WithRedis(rdb),
 //	)
 //	prometheus.MustRegister(metrics)
 //
@@ -12,7 +13,9 @@
 //
 //	tollgate_decisions_total{step,outcome,code,endpoint}  what each step decided
 //	tollgate_step_duration_seconds{step}                  how long it took; step "handler" is the handler
-//	tollgate_redis_errors_total{step,class}               outages; step "flush" is that of the meter
+//	tollgate_redis_errors_total{step,class}               outages; steps "flush" of the meter, "info" of WithRedis
+//	tollgate_redis_masters{eviction}                      off; on or latent: a policy drops keys, alert on it
+//	tollgate_redis_evicted_keys_total                     keys that were dropped: alert on it
 //	tollgate_cache_lookups_total{cache,result}            keys: hit, negative_hit, miss; overrides: hit, miss
 //	tollgate_cache_entries{cache}                         keys, unknown_keys, overrides
 //	tollgate_store_errors_total                           look-ups that the store of keys did not answer
@@ -61,8 +64,8 @@ var buckets = []float64{
 	.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10,
 }
 
-// Collector counts the events of stages and reads the counts of a verifier, a limiter and a meter. Make
-// it with New. Safe for concurrent use; it has nothing to close.
+// Collector counts the events of stages and reads the counts of a verifier, a limiter, a meter and a Redis.
+// Make it with New. Safe for concurrent use; it has nothing to close.
 type Collector struct {
 	config
 	decisions   *prometheus.CounterVec
