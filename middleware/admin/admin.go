@@ -25,6 +25,12 @@
 // in Go ("1m30s"). An override has a strong ETag (RFC 9110, section 8.8.3); If-Match, and If-None-Match: *
 // for a write, make concurrent edits lose nothing.
 //
+// An override has the fields of a [ratelimit.Override]: project, endpoint and policy select; limit, window,
+// burst, access ("blocked", "unlimited") and change ("proportional", "additive", "reset") say what of the
+// policy is another; starts_at and expires_at say when, and reason why. What is absent stays as the policy has
+// it. Answers add its state: "pending", "active" or "ended". The list takes ?project=, ?endpoint=, ?state= and
+// ?ending_before= with a time; so ?state=active&ending_before=2026-12-01T00:00:00Z is what is about to end.
+//
 // Errors are problems (RFC 9457) with a code to branch on, and errors, where single fields of a body are
 // to blame: [{"pointer","code","message"}]. A secret is shown in one answer only: the one that issues it.
 //

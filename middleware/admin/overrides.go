@@ -13,25 +13,31 @@ import (
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
-// override is a ratelimit.Override as JSON has it. A limit or window that it keeps is absent.
+// override is a ratelimit.Override as JSON has it. What it leaves to the policy, and what is as usual, is absent.
 type override struct {
-	ID        string    `json:"id"`
-	Project   string    `json:"project"`
-	Endpoint  string    `json:"endpoint"`
-	Policy    string    `json:"policy"`
-	Limit     *int64    `json:"limit,omitempty"`
-	Window    string    `json:"window,omitempty"`
-	ExpiresAt string    `json:"expires_at"`
-	Reason    string    `json:"reason"`
-	Revision  int64     `json:"revision"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	ID        string           `json:"id"`
+	Project   string           `json:"project"`
+	Endpoint  string           `json:"endpoint"`
+	Policy    string           `json:"policy"`
+	Limit     *int64           `json:"limit,omitempty"`
+	Window    string           `json:"window,omitempty"`
+	Burst     int64            `json:"burst,omitempty"`
+	Access    ratelimit.Access `json:"access,omitempty"`
+	Change    ratelimit.Change `json:"change,omitempty"`
+	StartsAt  *time.Time       `json:"starts_at,omitempty"`
+	ExpiresAt string           `json:"expires_at"`
+	State     ratelimit.State  `json:"state"`
+	Reason    string           `json:"reason"`
+	Revision  int64            `json:"revision"`
+	CreatedAt time.Time        `json:"created_at"`
+	UpdatedAt time.Time        `json:"updated_at"`
 }
 
 func overrideOf(o *ratelimit.Override) override {
 	shown := override{
 		ID: o.ID, Project: o.Project, Endpoint: o.Endpoint, Policy: o.Policy,
-		Limit: o.Limit, ExpiresAt: timeOrNever(o.ExpiresAt), Reason: o.Reason,
+		Limit: o.Limit, Burst: o.Burst, Access: o.Access, Change: o.Change,
+		StartsAt: timeOrAbsent(o.StartsAt), ExpiresAt: timeOrNever(o.ExpiresAt), State: o.State, Reason: o.Reason,
 		Revision: o.Revision, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
 	}
 	if o.Window != 0 {
@@ -40,13 +46,34 @@ func overrideOf(o *ratelimit.Override) override {
 	return shown
 }
 
+// override reads a body. What is not in it stays as the policy has it.
+func (c *call) override() (ratelimit.Override, error) {
+	o, burst := ratelimit.Override{Org: c.org}, new(int64)
+	err := c.body(false,
+		strict.Text("project", &o.Project), strict.Text("endpoint", &o.Endpoint), strict.Text("policy", &o.Policy),
+		strict.Integer("limit", &o.Limit), strict.Parsed("window", `a duration, such as "1m30s"`, &o.Window, parseWindow),
+		strict.Integer("burst", &burst),
+		strict.Parsed("access", `"blocked" or "unlimited", or leave it out`, &o.Access, oneOf(ratelimit.Blocked, ratelimit.Unlimited)),
+		strict.Parsed("change", `"proportional", "additive" or "reset", or leave it out`, &o.Change,
+			oneOf(ratelimit.Proportional, ratelimit.Additive, ratelimit.ResetUsed)),
+		strict.Parsed("starts_at", "a time as RFC 3339 has it, or leave it out", &o.StartsAt, parseTime),
+		strict.Parsed("expires_at", `a time as RFC 3339 has it, or "never"`, &o.ExpiresAt, parseTimeOrNever),
+		strict.Text("reason", &o.Reason))
+	o.Burst = *burst
+	return o, err
+}
+
 // place is what overrides are ordered by, and what no two of an org have in common.
 type place [3]string
 
 func placeOf(o *ratelimit.Override) place { return place{o.Project, o.Endpoint, o.Policy} }
 
 func (h *Handler) listOverrides(c *call) (reply, error) {
-	q, err := c.query("project", "endpoint", "limit", "cursor")
+	q, err := c.query("project", "endpoint", "state", "ending_before", "limit", "cursor")
+	if err != nil {
+		return reply{}, err
+	}
+	asked, err := q.overrides()
 	if err != nil {
 		return reply{}, err
 	}
@@ -63,12 +90,9 @@ func (h *Handler) listOverrides(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	project, ofProject := q.given("project")
-	endpoint, ofEndpoint := q.given("endpoint")
 	all = slices.DeleteFunc(all, func(o ratelimit.Override) bool {
 		at := placeOf(&o)
-		return ofProject && o.Project != project || ofEndpoint && o.Endpoint != endpoint ||
-			continued && slices.Compare(at[:], after[:]) <= 0
+		return !asked(&o) || continued && slices.Compare(at[:], after[:]) <= 0
 	})
 	part := cut(all, limit, func(last *ratelimit.Override) any { return placeOf(last) })
 	items := make([]override, len(part.Items))
@@ -76,6 +100,24 @@ func (h *Handler) listOverrides(c *call) (reply, error) {
 		items[i] = overrideOf(&part.Items[i])
 	}
 	return reply{body: page[override]{items, part.Next}}, nil
+}
+
+// overrides returns which overrides the parameters of a list ask for.
+func (q query) overrides() (func(*ratelimit.Override) bool, error) {
+	project, ofProject := q.given("project")
+	endpoint, ofEndpoint := q.given("endpoint")
+	state, inState := q.given("state")
+	if inState {
+		if _, err := oneOf(ratelimit.StatePending, ratelimit.StateActive, ratelimit.StateEnded)(state); err != nil {
+			return nil, badQuery("The query parameter state must be pending, active or ended.")
+		}
+	}
+	_, ending := q.given("ending_before")
+	before, err := q.time("ending_before", time.Time{})
+	return func(o *ratelimit.Override) bool {
+		return (!ofProject || o.Project == project) && (!ofEndpoint || o.Endpoint == endpoint) &&
+			(!inState || string(o.State) == state) && (!ending || !o.ExpiresAt.IsZero() && o.ExpiresAt.Before(before))
+	}, err
 }
 
 func (h *Handler) getOverride(c *call) (reply, error) {
@@ -98,12 +140,8 @@ func (h *Handler) putOverride(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	o := ratelimit.Override{Org: c.org}
-	if err := c.body(false,
-		strict.Text("project", &o.Project), strict.Text("endpoint", &o.Endpoint), strict.Text("policy", &o.Policy),
-		strict.Integer("limit", &o.Limit), strict.Parsed("window", `a duration, such as "1m30s"`, &o.Window, parseWindow),
-		strict.Parsed("expires_at", `a time as RFC 3339 has it, or "never"`, &o.ExpiresAt, parseTimeOrNever),
-		strict.Text("reason", &o.Reason)); err != nil {
+	o, err := c.override()
+	if err != nil {
 		return reply{}, err
 	}
 	if err := o.Validate(); err != nil { // before it costs a call

@@ -3,7 +3,6 @@ package admin_test
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +20,7 @@ func TestOverrideLife(t *testing.T) {
 		t.Parallel()
 		h := newService(t, rdb).admin
 		base := "/v1/orgs/" + redistest.Org(t) + "/overrides"
-		const body = `{"project":"p","endpoint":"GET /v1/search","policy":"requests","limit":3,"window":"1m","expires_at":"2199-01-02T03:04:05.6+01:00","reason":"a \"trial\" <b>"}`
+		const body = `{"project":"p","endpoint":"GET /v1/search","policy":"requests","limit":3,"window":"1m","burst":4,"change":"additive","starts_at":"2199-01-01T00:00:00+01:00","expires_at":"2199-01-02T03:04:05.6+01:00","reason":"a \"trial\" <b>"}`
 
 		created := serve(t, h, request("PUT", base, body)).want(t, 201, "")
 		id, _ := created.object["id"].(string)
@@ -30,6 +29,7 @@ func TestOverrideLife(t *testing.T) {
 		}
 		for name, want := range map[string]any{
 			"project": "p", "endpoint": "GET /v1/search", "policy": "requests", "limit": 3.0, "window": "1m",
+			"burst": 4.0, "change": "additive", "access": nil, "starts_at": "2198-12-31T23:00:00Z", "state": "pending",
 			"expires_at": "2199-01-02T02:04:05.6Z", "reason": `a "trial" <b>`,
 		} {
 			if created.object[name] != want {
@@ -54,8 +54,17 @@ func TestOverrideLife(t *testing.T) {
 		if replaced.object["id"] != id || replaced.object["limit"] != 0.0 || replaced.object["expires_at"] != "never" || replaced.header.Get("ETag") == tag {
 			t.Errorf("replaced by %s", replaced.text)
 		}
-		if _, ok := replaced.object["window"]; ok || replaced.object["created_at"] != created.object["created_at"] {
-			t.Errorf("replaced by %s; want no window, and created_at kept", replaced.text)
+		for _, name := range []string{"window", "burst", "access", "change", "starts_at"} {
+			if _, ok := replaced.object[name]; ok {
+				t.Errorf("replaced by %s, which has a %s", replaced.text, name)
+			}
+		}
+		if replaced.object["created_at"] != created.object["created_at"] || replaced.object["state"] != "active" {
+			t.Errorf("replaced by %s; want created_at kept, and it active", replaced.text)
+		}
+		blocked := serve(t, h, request("PUT", base, `{"project":"p","endpoint":"GET /v1/search","policy":"requests","access":"blocked"}`)).want(t, 200, "")
+		if blocked.object["access"] != "blocked" || blocked.object["limit"] != nil {
+			t.Errorf("blocked by %s", blocked.text)
 		}
 
 		serve(t, h, request("DELETE", base+"/"+id, "")).want(t, 204, "")
@@ -83,8 +92,8 @@ func TestOverrideBodies(t *testing.T) {
 		{"invalid UTF-8", "{\"reason\":\"\xff\"}", 400, "invalid_body", "", "byte 11"},
 		{"too large", `{"reason":"` + strings.Repeat("a", 64<<10) + `"}`, 400, "invalid_body", "", "65536"},
 		{"no object", `[1]`, 422, "invalid_fields", "", ""},
-		{"unknown", `{"limit":1,"burst":2}`, 422, "invalid_fields", "/burst", ""},
-		{"what only answers have", `{"limit":1,"id":"x","revision":1}`, 422, "invalid_fields", "/id /revision", ""},
+		{"unknown", `{"limit":1,"bursts":2}`, 422, "invalid_fields", "/bursts", ""},
+		{"what only answers have", `{"limit":1,"id":"x","revision":1,"state":"active"}`, 422, "invalid_fields", "/id /revision /state", ""},
 		{"another case", `{"Limit":1}`, 422, "invalid_fields", "/Limit", "write limit"},
 		{"twice", `{"limit":1,"limit":2}`, 422, "invalid_fields", "/limit", "twice"},
 		{"null limit", `{"limit":null}`, 422, "invalid_fields", "/limit", "null"},
@@ -96,8 +105,8 @@ func TestOverrideBodies(t *testing.T) {
 		{"zero window", `{"window":"0s","limit":1}`, 422, "invalid_fields", "/window", "duration"},
 		{"no end", `{"limit":1,"expires_at":"tomorrow"}`, 422, "invalid_fields", "/expires_at", "RFC 3339"},
 		{"the zero time", `{"limit":1,"expires_at":"0001-01-01T00:00:00Z"}`, 422, "invalid_fields", "/expires_at", "RFC 3339"},
-		{"empty", `{}`, 422, "invalid_fields", "", "limit or window must be set"},
-		{"nothing changed", `{"project":"p"}`, 422, "invalid_fields", "", "limit or window must be set"},
+		{"empty", `{}`, 422, "invalid_fields", "", "limit, window, burst or access must be set"},
+		{"nothing changed", `{"project":"p"}`, 422, "invalid_fields", "", "limit, window, burst or access must be set"},
 		{"negative", `{"limit":-1}`, 422, "invalid_fields", "/limit", "limit -1 must be 0 to 999999999999999"},
 		{"above the bound", `{"limit":1000000000000000}`, 422, "invalid_fields", "/limit", "0 to 999999999999999"},
 		{"beyond 64 bits", `{"limit":99999999999999999999}`, 422, "invalid_fields", "/limit", "15 digits"},
@@ -106,6 +115,21 @@ func TestOverrideBodies(t *testing.T) {
 		{"long window", `{"window":"9601h"}`, 422, "invalid_fields", "/window", "must be 1ms"},
 		{"odd window", `{"window":"1000001ns"}`, 422, "invalid_fields", "/window", "whole microseconds"},
 		{"old end", `{"limit":1,"expires_at":"` + past + `"}`, 422, "invalid_fields", "/expires_at", "2000"},
+		{"only a change", `{"change":"reset"}`, 422, "invalid_fields", "", "limit, window, burst or access must be set"},
+		{"negative burst", `{"burst":-1}`, 422, "invalid_fields", "/burst", "burst -1 must be 0 to 999999999999999"},
+		{"text burst", `{"burst":"1"}`, 422, "invalid_fields", "/burst", "integer"},
+		{"null burst", `{"burst":null}`, 422, "invalid_fields", "/burst", "null"},
+		{"burst of nothing", `{"limit":0,"burst":1}`, 422, "invalid_fields", "/burst", "burst 1 must be 0 beside a limit of 0"},
+		{"odd access", `{"access":"limited"}`, 422, "invalid_fields", "/access", "unlimited"},
+		{"empty access", `{"limit":1,"access":""}`, 422, "invalid_fields", "/access", "leave it out"},
+		{"true access", `{"access":true}`, 422, "invalid_fields", "/access", "blocked"},
+		{"access and limit", `{"access":"blocked","limit":1}`, 422, "invalid_fields", "/access", "must stand without limit, window, burst and change"},
+		{"odd change", `{"limit":1,"change":"keep"}`, 422, "invalid_fields", "/change", "proportional"},
+		{"no start", `{"limit":1,"starts_at":"now"}`, 422, "invalid_fields", "/starts_at", "RFC 3339"},
+		{"never a start", `{"limit":1,"starts_at":"never"}`, 422, "invalid_fields", "/starts_at", "RFC 3339"},
+		{"null start", `{"limit":1,"starts_at":null}`, 422, "invalid_fields", "/starts_at", "null"},
+		{"old start", `{"limit":1,"starts_at":"` + past + `"}`, 422, "invalid_fields", "/starts_at", "2000"},
+		{"start after the end", `{"limit":1,"starts_at":"2199-01-01T00:00:00Z","expires_at":"2198-01-01T00:00:00Z"}`, 422, "invalid_fields", "/starts_at", "must be before expires_at"},
 		{"endpoint without method", `{"limit":1,"endpoint":"/v1"}`, 422, "invalid_fields", "/endpoint", "512 bytes"},
 		{"policy with a blank", `{"limit":1,"policy":"a b"}`, 422, "invalid_fields", "/policy", "1 to 64"},
 		{"long project", `{"limit":1,"project":"` + strings.Repeat("a", 129) + `"}`, 422, "invalid_fields", "/project", "128"},
@@ -170,64 +194,6 @@ func TestExpiredOverrideIsRefused(t *testing.T) {
 	a := serve(t, h, request("PUT", "/v1/orgs/"+redistest.Org(t)+"/overrides", `{"limit":1,"expires_at":"2020-01-01T00:00:00Z"}`)).want(t, 422, "invalid_fields")
 	if p := pointersOf(t, a); !slices.Equal(p, []string{"/expires_at"}) {
 		t.Errorf("pointers %q: %s", p, a.text)
-	}
-}
-
-func TestListOverrides(t *testing.T) {
-	t.Parallel()
-	h := newService(t, redistest.Standalone(t)).admin
-	base := "/v1/orgs/" + redistest.Org(t) + "/overrides"
-	if a := serve(t, h, request("GET", base, "")).want(t, 200, ""); a.text != `{"items":[]}` {
-		t.Errorf("an empty list is %s", a.text)
-	}
-	for i := range 7 {
-		serve(t, h, request("PUT", base, fmt.Sprintf(`{"project":"p%d","endpoint":"GET /%d","limit":1}`, i/2, i%2))).want(t, 201, "")
-	}
-	serve(t, h, request("PUT", base, `{"limit":1}`)).want(t, 201, "")
-
-	places := func(query string) (all []string) {
-		cursor := ""
-		for range 10 { // there are fewer pages
-			a := serve(t, h, request("GET", base+"?"+query+cursor, "")).want(t, 200, "")
-			for _, item := range a.items(t) {
-				all = append(all, item["project"].(string)+"|"+item["endpoint"].(string))
-			}
-			next, ok := a.object["next"].(string)
-			if !ok {
-				return all
-			}
-			cursor = "&cursor=" + url.QueryEscape(next)
-		}
-		t.Fatalf("?%s has no last page", query)
-		return nil
-	}
-	everything := []string{"|", "p0|GET /0", "p0|GET /1", "p1|GET /0", "p1|GET /1", "p2|GET /0", "p2|GET /1", "p3|GET /0"}
-	for query, want := range map[string][]string{
-		"": everything, "limit=1": everything, "limit=3": everything, "limit=4": everything, "limit=200": everything,
-		"limit=1&project=p1":           {"p1|GET /0", "p1|GET /1"},
-		"project=":                     {"|"},
-		"endpoint=":                    {"|"},
-		"limit=2&endpoint=GET+/0":      {"p0|GET /0", "p1|GET /0", "p2|GET /0", "p3|GET /0"},
-		"project=p2&endpoint=GET+%2F1": {"p2|GET /1"},
-		"project=P2":                   nil,
-	} {
-		if got := places(query); !slices.Equal(got, want) {
-			t.Errorf("?%s lists %q, want %q", query, got, want)
-		}
-	}
-
-	// A cursor holds when what it was made of is gone.
-	first := serve(t, h, request("GET", base+"?limit=3", ""))
-	serve(t, h, request("DELETE", base+"?project=p0", "")).want(t, 200, "")
-	rest := serve(t, h, request("GET", base+"?cursor="+first.object["next"].(string), "")).items(t)
-	if len(rest) != 5 || rest[0]["project"] != "p1" {
-		t.Errorf("after a change the rest is %v", rest)
-	}
-	for _, query := range []string{
-		"limit=0", "limit=201", "limit=-1", "limit=", "limit=1.5", "limit=1&limit=1", "cursor=", "cursor=x", "cursor=bnVsbA", "cursor=W10",
-		"cursor=" + strings.Repeat("a", 5000), "policy=x", "Project=p", "project=p&project=p", "a=%zz", "a;b", "project=%FF",
-	} {
-		serve(t, h, request("GET", base+"?"+query, "")).want(t, 400, "invalid_query")
 	}
 }
 

@@ -107,6 +107,7 @@ func explain(err error) *problem {
 // names are what fields of ratelimit.Override and authkey.Record are called in a body.
 var names = map[string]string{
 	"Project": "project", "Endpoint": "endpoint", "Policy": "policy", "Limit": "limit", "Window": "window", "Reason": "reason",
+	"Burst": "burst", "Access": "access", "Change": "change", "StartsAt": "starts_at",
 	"ExpiresAt": "expires_at", "NotBefore": "not_before", "Name": "name", "Kind": "kind", "Scopes": "scopes", "Products": "products",
 }
 

@@ -162,6 +162,16 @@ func parseWindow(text string) (time.Duration, error) {
 	return d, err
 }
 
+// oneOf returns a parser that takes some texts and no other.
+func oneOf[T ~string](texts ...T) func(string) (T, error) {
+	return func(text string) (T, error) {
+		if !slices.Contains(texts, T(text)) {
+			return "", errors.New("none of them")
+		}
+		return T(text), nil
+	}
+}
+
 func timeOrAbsent(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
