@@ -33,7 +33,7 @@ func (s meterStats) Stats() meter.Stats { return meter.Stats(s) }
 func full() []telemetry.Option {
 	return []telemetry.Option{
 		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Entries: 5, NegativeEntries: 6}),
-		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Orgs: 10}),
+		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Orgs: 10, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
 		telemetry.WithMeter(meterStats{
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
 			Failures: map[lua.Class]uint64{lua.ClassTimeout: 15, lua.ClassConfig: 16},
@@ -57,6 +57,11 @@ tollgate_cache_lookups_total{cache="keys",result="miss"} 3
 tollgate_cache_lookups_total{cache="keys",result="negative_hit"} 2
 tollgate_cache_lookups_total{cache="overrides",result="hit"} 7
 tollgate_cache_lookups_total{cache="overrides",result="miss"} 8
+# HELP tollgate_overrides_ending Overrides that are active and end within a time, of the orgs in memory.
+# TYPE tollgate_overrides_ending gauge
+tollgate_overrides_ending{within="1d"} 2
+tollgate_overrides_ending{within="1h"} 1
+tollgate_overrides_ending{within="7d"} 3
 # HELP tollgate_redis_errors_total Outages that a step met, by class.
 # TYPE tollgate_redis_errors_total counter
 tollgate_redis_errors_total{class="config",step="flush"} 16
@@ -110,6 +115,11 @@ func TestCollectAddsUpSources(t *testing.T) {
 tollgate_cache_entries{cache="keys"} 10
 tollgate_cache_entries{cache="overrides"} 20
 tollgate_cache_entries{cache="unknown_keys"} 12
+# HELP tollgate_overrides_ending Overrides that are active and end within a time, of the orgs in memory.
+# TYPE tollgate_overrides_ending gauge
+tollgate_overrides_ending{within="1d"} 4
+tollgate_overrides_ending{within="1h"} 2
+tollgate_overrides_ending{within="7d"} 6
 # HELP tollgate_redis_errors_total Outages that a step met, by class.
 # TYPE tollgate_redis_errors_total counter
 tollgate_redis_errors_total{class="config",step="flush"} 32
@@ -126,7 +136,7 @@ tollgate_usage_oldest_pending_seconds 1.5
 # HELP tollgate_usage_recorded_units_total Units of usage that were taken in.
 # TYPE tollgate_usage_recorded_units_total counter
 tollgate_usage_recorded_units_total 40
-`, "tollgate_cache_entries", "tollgate_redis_errors_total", "tollgate_redis_masters", "tollgate_usage_oldest_pending_seconds", "tollgate_usage_recorded_units_total")
+`, "tollgate_cache_entries", "tollgate_overrides_ending", "tollgate_redis_errors_total", "tollgate_redis_masters", "tollgate_usage_oldest_pending_seconds", "tollgate_usage_recorded_units_total")
 }
 
 func TestCollectWithoutSources(t *testing.T) {
@@ -165,13 +175,13 @@ func TestRegister(t *testing.T) {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true}; !allowed[l.GetName()] {
+				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true, "within": true}; !allowed[l.GetName()] {
 					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
 				}
 			}
 		}
 	}
-	if len(families) != 16 {
-		t.Errorf("%d metrics, want 16", len(families))
+	if len(families) != 17 {
+		t.Errorf("%d metrics, want 17", len(families))
 	}
 }

@@ -20,6 +20,7 @@
 //	tollgate_cache_entries{cache}                         keys, unknown_keys, overrides
 //	tollgate_store_errors_total                           look-ups that the store of keys did not answer
 //	tollgate_stale_answers_total                          answers of Redis that a change had made old
+//	tollgate_overrides_ending{within}                     overrides to renew or let go: 1h, 1d, 7d, see below
 //	tollgate_usage_recorded_units_total                   units that the meter took in
 //	tollgate_usage_flushed_units_total                    units that Redis has
 //	tollgate_usage_dropped_units_total                    units that were lost: alert on it
@@ -27,6 +28,11 @@
 //	tollgate_usage_pending_units                          what a crash would lose now
 //	tollgate_usage_pending_names                          how much of WithMaxPending is taken
 //	tollgate_usage_oldest_pending_seconds                 how far flushing is behind: alert on it
+//
+// tollgate_overrides_ending counts the overrides that are active and end within the time; those of an hour are
+// among those of a day. A limiter knows of the orgs that it has in memory, and of each as it was at its last
+// request. So replicas see different parts and many the same ones: alert on the max over them, not on a sum. The
+// list of the admin route (package middleware/admin) names them, for one org at a time.
 //
 // Every label has a bounded set of values, whatever clients send. No org, project or key is one: what a
 // customer used is in package meter, and this one is not for billing.
