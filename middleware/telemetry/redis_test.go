@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/tollgate-go/tollgate/lua/redistest"
 	"github.com/tollgate-go/tollgate/middleware/telemetry"
@@ -52,7 +53,9 @@ type ring struct {
 
 func (r ring) ForEachShard(ctx context.Context, f func(context.Context, *redis.Client) error) error {
 	for addr, s := range r.nodes {
-		client := redis.NewClient(&redis.Options{Addr: addr})
+		client := redis.NewClient(&redis.Options{
+			Addr: addr, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
 		client.AddHook(answers{s})
 		r.t.Cleanup(func() { client.Close() })
 		if err := f(ctx, client); err != nil {
@@ -163,19 +166,20 @@ func TestRedisIsReadNowAndThen(t *testing.T) {
 func TestRedisThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hang, live := &server{hang: make(chan struct{})}, &server{text: "maxmemory:0\r\nmaxmemory_policy:noeviction\r\n"}
-		defer close(hang.hang)
-		c := newCollector(t, telemetry.WithRedis(hang), telemetry.WithRedis(live))
+		hang := make(chan struct{})
+		defer close(hang)
+		c := newCollector(t, telemetry.WithRedis(&server{hang: hang}), telemetry.WithRedis(&server{hang: hang}),
+			telemetry.WithRedis(&server{text: "maxmemory:0\r\nmaxmemory_policy:noeviction\r\n"}))
 		for i, want := range []time.Duration{time.Second, 0, 0} {
 			began := time.Now()
-			compare(t, c, mastersText(1, 0, 0, 0)+errorsText("timeout", 1), "tollgate_redis_masters", "tollgate_redis_errors_total")
+			compare(t, c, mastersText(1, 0, 0, 0)+errorsText("timeout", 2), "tollgate_redis_masters", "tollgate_redis_errors_total")
 			if took := time.Since(began); took != want {
 				t.Errorf("scrape %d took %v, want %v", i+1, took, want)
 			}
 			time.Sleep(9 * time.Second)
 		}
 		time.Sleep(3 * time.Second)
-		compare(t, c, errorsText("timeout", 2), "tollgate_redis_errors_total")
+		compare(t, c, errorsText("timeout", 4), "tollgate_redis_errors_total")
 	})
 }
 
@@ -196,8 +200,9 @@ func TestRedisErrors(t *testing.T) {
 func TestRedisEvictedKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		const first, second, third = "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1" // nobody looks up a number
 		a, b := &server{}, &server{}
-		servers := ring{t: t, nodes: map[string]*server{"a:1": a, "b:1": b}}
+		servers := ring{t: t, nodes: map[string]*server{first: a, second: b}}
 		c := newCollector(t, telemetry.WithRedis(servers))
 		for _, step := range []struct {
 			name   string
@@ -210,10 +215,10 @@ func TestRedisEvictedKeys(t *testing.T) {
 			{"one does not answer", func() { a.err = errors.New("no route"); b.evicted(53) }, 8},
 			{"it comes back", func() { a.err = nil; a.evicted(6) }, 10},
 			{"one does not tell", func() { a.text = "maxmemory:0\r\n" }, 10},
-			{"one leaves", func() { delete(servers.nodes, "b:1") }, 10},
-			{"a new one has a history", func() { a.evicted(6); servers.nodes["c:1"] = &server{}; servers.nodes["c:1"].evicted(900) }, 10},
-			{"it comes back as another", func() { servers.nodes["b:1"] = b; b.evicted(7000) }, 10},
-			{"all drop keys", func() { a.evicted(7); b.evicted(7001); servers.nodes["c:1"].evicted(901) }, 13},
+			{"one leaves", func() { delete(servers.nodes, second) }, 10},
+			{"a new one has a history", func() { a.evicted(6); servers.nodes[third] = &server{}; servers.nodes[third].evicted(900) }, 10},
+			{"it comes back as another", func() { servers.nodes[second] = b; b.evicted(7000) }, 10},
+			{"all drop keys", func() { a.evicted(7); b.evicted(7001); servers.nodes[third].evicted(901) }, 13},
 		} {
 			step.change()
 			time.Sleep(30 * time.Second)
