@@ -12,8 +12,9 @@
 --                -1 not found, -2 another revision, -3 too many, -4 `until` has passed
 -- Units  microseconds. Clock: TIME, once. TTL none: an override ends by its `until`.
 --
--- The JSON has the members `project` and `until`; the script adds `revision`, which is the stamp of the
--- change, and `created`. Both are strings, since a Lua number prints 14 digits only.
+-- The JSON has the members `project` and `until`, and others that only its readers look at; all numbers in
+-- it are strings, since a Lua number prints 14 digits only. The script adds `revision`, which is the stamp of
+-- the change, and `created`.
 
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
@@ -49,6 +50,7 @@ local function drop(which)
   return n
 end
 
+-- ended tells whether an override is over. One that is yet to begin is not.
 local function ended(override)
   local till = tonumber(override['until']) or 0
   return till ~= 0 and till <= now

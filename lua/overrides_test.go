@@ -229,12 +229,22 @@ func TestTooManyOverrides(t *testing.T) {
 		if change := setOverride(t, conn, org, "0", override); change.Created {
 			t.Errorf("SetOverride = %+v, want it replaced", change)
 		}
-		// Those that have ended make room.
-		past := fmt.Sprintf(`{"project":"shop","until":"%d"}`, time.Now().Add(-time.Hour).UnixMicro())
-		if err := rdb.HSet(t.Context(), lua.OverridesKey(org), "1", past, "2", past).Err(); err != nil {
+		// Those that have ended make room; those that are active or have not begun stay.
+		at := func(d time.Duration) int64 { return time.Now().Add(d).UnixMicro() }
+		past := fmt.Sprintf(`{"project":"shop","from":"%d","until":"%d"}`, at(-2*time.Hour), at(-time.Hour))
+		active := fmt.Sprintf(`{"project":"shop","from":"%d","until":"%d"}`, at(-time.Hour), at(time.Hour))
+		next := fmt.Sprintf(`{"project":"shop","from":"%d","until":"%d"}`, at(time.Hour), at(2*time.Hour))
+		then := fmt.Sprintf(`{"project":"shop","from":"%d","until":"0"}`, at(time.Hour))
+		if err := rdb.HSet(t.Context(), lua.OverridesKey(org), "1", past, "2", past, "3", active, "4", next, "5", then).Err(); err != nil {
 			t.Fatalf("HSET: %v", err)
 		}
 		setOverride(t, conn, org, "new", override)
+		_, all := overridesOf(t, conn, org)
+		for id, want := range map[string]string{"1": "", "2": "", "3": active, "4": next, "5": then} {
+			if all[id] != want {
+				t.Errorf("override %s is %q, want %q", id, all[id], want)
+			}
+		}
 		if n, err := rdb.HLen(t.Context(), lua.OverridesKey(org)).Result(); err != nil || n != lua.MaxOverrides-1 {
 			t.Errorf("%d overrides (%v), want %d", n, err, lua.MaxOverrides-1)
 		}
