@@ -76,7 +76,9 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 		return nil, err
 	}
 	s := &Service{apiKey: key.Reveal(), adminToken: rand.Text(), usage: usage}
-	collector, err := telemetry.New(telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage))
+	collector, err := telemetry.New(
+		telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage), telemetry.WithRedis(rdb),
+	)
 	if err != nil {
 		return nil, err
 	}

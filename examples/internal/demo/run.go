@@ -7,12 +7,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
 // Main runs an example until SIGINT or SIGTERM, then lets open requests end and flushes what was
@@ -55,6 +58,11 @@ func run(ctx context.Context, args []string, out io.Writer, mount func(*Service)
 		defer cancel()
 		err = errors.Join(err, service.Close(ctx))
 	}()
+	if *url != "" { // the embedded one has no policy to tell
+		if err := ratelimit.CheckStorage(ctx, rdb); err != nil {
+			log.Printf("warning: %v", err)
+		}
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *addr)
 	if err != nil {
 		return err
