@@ -119,11 +119,12 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 	if err != nil {
 		return a.undecided(ctx, name, l, err, began)
 	}
-	a.merge(l, &request, &decision)
-	a.setFields(header, l)
+	config := a.configOf(l)
+	a.merge(l, config, &request, &decision)
+	a.setFields(header, l, config)
 	e := Event{Step: name, Outcome: OutcomeAllowed, Decision: &decision}
 	if !decision.Allowed {
-		refusal := a.config.refusal(&decision)
+		refusal := config.refusal(&decision)
 		e.Outcome, e.Err = OutcomeRefused, refusal
 		a.observe(e, began)
 		return refusal
@@ -133,6 +134,17 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 	}
 	a.observe(e, began)
 	return nil
+}
+
+// configOf returns the config of the stage that a limit belongs to: the one that runs or, when the handler
+// takes more, one that ran.
+func (a *Admission) configOf(l *limit) *config {
+	for _, s := range a.ran {
+		if s.limit == l {
+			return s.config
+		}
+	}
+	return a.config
 }
 
 // undecided does what the stage chose for a limiter that fails.
@@ -151,13 +163,13 @@ func (a *Admission) undecided(ctx context.Context, name Step, l *limit, cause er
 }
 
 // merge adds what a decision found to what was found before; the same policy's result is replaced.
-func (a *Admission) merge(l *limit, request *ratelimit.Request, d *ratelimit.Decision) {
+func (a *Admission) merge(l *limit, config *config, request *ratelimit.Request, d *ratelimit.Decision) {
 	a.at = d.At
 	a.results = slices.Grow(a.results, len(d.Results))
 	for i := range d.Results {
 		r := found{Result: d.Results[i], anonymous: l.anonymous}
-		if a.config.secret != nil && !l.anonymous && i < len(request.Charges) {
-			r.key = a.config.partitionKey(request, &request.Charges[i])
+		if config.secret != nil && !l.anonymous && i < len(request.Charges) {
+			r.key = config.partitionKey(request, &request.Charges[i])
 		}
 		at := slices.IndexFunc(a.results, func(old found) bool {
 			return old.Policy == r.Policy && old.Partition == r.Partition

@@ -111,15 +111,15 @@ func (r *found) announced() bool { return !r.anonymous && enforced(&r.Result) }
 
 // setFields writes the fields of all that was found so far. They are for authenticated callers only, and
 // are left out where nothing was counted.
-func (a *Admission) setFields(header http.Header, l *limit) {
+func (a *Admission) setFields(header http.Header, l *limit, config *config) {
 	if header == nil || l.anonymous || a.identity == nil {
 		return
 	}
-	if a.config.fields&FieldsDraft10 != 0 {
+	if config.fields&FieldsDraft10 != 0 {
 		a.setDraft10(header)
 	}
-	if a.config.fields&^FieldsDraft10 != 0 {
-		a.setOne(header)
+	if config.fields&^FieldsDraft10 != 0 {
+		a.setOne(header, config.fields)
 	}
 }
 
@@ -157,21 +157,21 @@ func appendLimit(b []byte, r *found) []byte {
 }
 
 // setOne writes the generations that have room for one policy.
-func (a *Admission) setOne(header http.Header) {
+func (a *Admission) setOne(header http.Header, fields Fields) {
 	r := a.nearest()
 	if r == nil {
 		return
 	}
-	if a.config.fields&FieldsDraft6 != 0 {
+	if fields&FieldsDraft6 != 0 {
 		setThree(header, "Ratelimit-", r, r.reset())
 		if policies := a.draft6Policies(); policies != "" {
 			header["Ratelimit-Policy"] = []string{policies}
 		}
 	}
-	if a.config.fields&FieldsX != 0 {
+	if fields&FieldsX != 0 {
 		setThree(header, "X-Ratelimit-", r, r.reset())
 	}
-	if a.config.fields&FieldsXUnix != 0 {
+	if fields&FieldsXUnix != 0 {
 		setThree(header, "X-Ratelimit-", r, r.resetAt(a.at))
 	}
 }

@@ -72,12 +72,13 @@ func TestPartitionKeys(t *testing.T) {
 		"key":             key("acme", "acme", "acme", "GET /a", "", string(secret), p.By(ratelimit.ByKey)),
 		"region":          key("acme", "acme", "acme", "GET /a", "acme", string(secret), p.By("region")),
 		"another region":  key("acme", "acme", "acme", "GET /a", "acm", string(secret), p.By("region")),
+		"another key":     key("acme", "acme", "acm", "GET /a", "", string(secret), p.By(ratelimit.ByKey)),
 		"another org":     key("acm", "acme", "acme", "GET /a", "", string(secret), p),
 		"another project": key("acme", "acm", "acme", "GET /a", "", string(secret), p),
 		"endpoint":        key("acme", "acme", "acme", "GET /b", "", string(secret), p),
 		"all endpoints":   key("acme", "acme", "acme", "GET /a", "", string(secret), p.Across()),
 		"another secret":  key("acme", "acme", "acme", "GET /a", "", "a secret of another one", p),
-		"moved letters":   key("acmea", "cme", "acme", "GET /a", "", string(secret), p),
+		"moved letters":   key("acme", "acmeG", "acme", "ET /a", "", string(secret), p),
 	} {
 		if other, there := seen[got]; there {
 			t.Errorf("%s has the key of %s", name, other)

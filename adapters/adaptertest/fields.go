@@ -99,8 +99,9 @@ func fields() []scenario {
 			Ratelimit: "requests";r=1;t=60;pk=:mn71akuua4MQpIT+mOh9dg==:
 			Ratelimit-Policy: "requests";q=2;w=60;pk=:mn71akuua4MQpIT+mOh9dg==:`)}},
 	}, {
-		name: "Fields/Draft6", why: "the policy nearest to exhaustion, and all in the list",
-		stage: chosen(middleware.FieldsDraft6, append(several, ratelimit.Concurrent(1))...), sends: []exchange{{get, answerFields(`
+		name: "Fields/Draft6", why: "the policy nearest to exhaustion, and in the list all that are enforced in a window",
+		stage: chosen(middleware.FieldsDraft6, append(several, ratelimit.Concurrent(1), ratelimit.PerHour(1).Named("watched").Monitored())...),
+		sends: []exchange{{get, answerFields(`
 			Ratelimit-Limit: 2
 			Ratelimit-Policy: 9;w=3600, 2;w=60
 			Ratelimit-Remaining: 1
