@@ -105,13 +105,16 @@ func drawOverrides(t *rapid.T) []ratelimit.Override {
 
 func drawPolicy(t *rapid.T) ratelimit.Policy {
 	limit := pick[int64](t, "policy's limit", 0, 1, 50, lua.MaxWindow, lua.MaxWindow)
-	p := ratelimit.Per(limit, pick(t, "policy's window", time.Millisecond, time.Hour)).Named("p")
+	p := ratelimit.Per(limit, pick(t, "policy's window", time.Millisecond, time.Hour))
 	switch p.Algorithm = ratelimit.Algorithm(rapid.IntRange(0, int(ratelimit.Concurrency)).Draw(t, "algorithm")); p.Algorithm {
 	case ratelimit.CalendarWindow:
-		p.Window, p.Period = 0, ratelimit.Daily(nil)
+		p = ratelimit.Quota(limit, ratelimit.Daily(nil))
 	case ratelimit.GCRA:
 		p.Burst = pick[int64](t, "policy's burst", 1, 9)
+	case ratelimit.Concurrency:
+		p = ratelimit.Concurrent(limit)
 	}
+	p.Name = "p"
 	p.Shared = rapid.Bool().Draw(t, "shared")
 	p.Partition = pick(t, "partition", "", ratelimit.ByProject, ratelimit.ByKey, ratelimit.ByOrg, "network")
 	if err := p.Validate(); err != nil {

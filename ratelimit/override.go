@@ -27,9 +27,9 @@ type Override struct {
 	// Limit replaces the policy's limit; nil keeps it. Zero refuses everything. At least one of Limit, Window,
 	// Burst and Access is set.
 	Limit *int64
-	// Window replaces the policy's window; zero keeps it. A CalendarWindow keeps its Period all the same, a
-	// Concurrency how long a hold lasts, and a GCRA its burst, unless that would not leak within 400 days at
-	// the new rate.
+	// Window replaces the policy's window; zero keeps it. A CalendarWindow keeps its Period all the same,
+	// Concurrency how long a hold lasts, and GCRA its burst, unless that would not leak within 400 days at the
+	// new rate.
 	Window time.Duration
 	// Burst is units that fit at once besides, 0 to 999,999,999,999,999: they are added to the Burst of a GCRA,
 	// and to the Limit of every other algorithm, as far as the bounds of these allow. A limit of zero stays zero.
