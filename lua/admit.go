@@ -4,12 +4,19 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 )
+
+//go:embed algorithms.lua
+var algorithmsSource string
+
+//go:embed state.lua
+var stateSource string
 
 //go:embed admit.lua
 var admitSource string
 
-var admitScript = newScript(admitSource)
+var admitScript = newScript(algorithmsSource + stateSource + admitSource)
 
 // Bounds of what a check may ask; the script refuses what lies outside.
 const (
@@ -24,17 +31,51 @@ const (
 	MaxTime = 1<<53 - 1
 )
 
-// Algorithm names how a policy counts, as admit.lua knows it.
+// Algorithm names how a policy counts, as algorithms.lua knows it.
 type Algorithm string
 
 // The algorithms.
 const (
-	Fixed    Algorithm = "f" // window from the first hit
-	Sliding  Algorithm = "s" // two counters, aligned to the clock
-	Calendar Algorithm = "c" // window of the clock or the calendar
-	GCRA     Algorithm = "g" // generic cell rate algorithm: a bucket that leaks
-	// Concurrency counts only what is held now.
-	Concurrency Algorithm = "h"
+	Fixed       Algorithm = "f" // window from the first hit
+	Sliding     Algorithm = "s" // two counters, aligned to the clock
+	Calendar    Algorithm = "c" // window of the clock or the calendar
+	GCRA        Algorithm = "g" // generic cell rate algorithm: a bucket that leaks
+	Concurrency Algorithm = "h" // nothing but what is held
+)
+
+// Mode is what a check does with its charges.
+type Mode string
+
+// The modes.
+const (
+	Take   Mode = "charge" // take or hold the units if all of it fits
+	Peek   Mode = "peek"   // the same, and write nothing
+	Settle Mode = "settle" // end holds and take the units instead, whatever the limit is
+	Renew  Mode = "renew"  // make holds last for the whole lease again
+	Refund Mode = "refund" // give back units that were taken
+	Reset  Mode = "reset"  // forget what was taken and held
+)
+
+// Role is what a charge means for the others of its check.
+type Role int64
+
+// The roles.
+const (
+	Monitored Role = 0 // never refuses, takes only what fits
+	Enforced  Role = 1
+	Candidate Role = 2 // as Monitored, and takes what fits although another charge refuses, unless it holds
+)
+
+// Change is what becomes of units that were taken under another capacity, or leaked at another rate.
+type Change int64
+
+// The changes. NoChange leaves it to the change that the state was written under.
+const (
+	NoChange     Change = -1
+	KeepUsed     Change = 0 // as many units used
+	Proportional Change = 1 // the same part of the capacity used, rounded up
+	Additive     Change = 2 // as many units available, and what a raise adds
+	ResetUsed    Change = 3 // nothing used
 )
 
 // Charge is one policy of a check.
@@ -43,10 +84,14 @@ type Charge struct {
 	Algorithm Algorithm
 	Limit     int64 // units in a window, 0 to MaxUnits; 0 refuses everything
 	Window    int64 // microseconds, 1 to MaxWindow
-	Cost      int64 // units, 0 to MaxUnits; 0 asks without taking
-	Enforced  bool  // false: reported, never refuses, takes only what fits
+	Units     int64 // to take, hold or give back, 0 to MaxUnits; 0 asks without taking
+	Role      Role
+	Change    Change
 	Start     int64 // Calendar: when the window began, Redis time in microseconds; 0: aligned to the clock
 	Burst     int64 // GCRA: the units that the bucket holds; they leak within MaxWindow
+	Holds     bool  // units may be held besides those taken; Concurrency always has holds
+	Lease     int64 // how long units are held, microseconds, up to MaxWindow; 0 takes them at once
+	Held      int64 // Settle and Renew: the units that are held
 }
 
 // extra returns the argument that only some algorithms have.
@@ -60,18 +105,48 @@ func (c *Charge) extra() any {
 	return "-"
 }
 
+func (c *Charge) change() any {
+	if c.Change == NoChange {
+		return "-"
+	}
+	return int64(c.Change)
+}
+
+func (c *Charge) lease() any {
+	if c.Holds || c.Algorithm == Concurrency {
+		return c.Lease
+	}
+	return "-"
+}
+
+// role returns the last argument, which in some modes is not the role.
+func (c *Charge) role(m Mode) int64 {
+	if m == Settle || m == Renew {
+		return c.Held
+	}
+	return int64(c.Role)
+}
+
+// Held is an epoch as the caller holds it: the stamps that it read its records and limits under. Zero is not
+// compared.
+type Held struct {
+	Key          string
+	Keys, Limits int64
+}
+
 // Check is what is decided as a whole: all charges are taken or none.
 type Check struct {
-	// EpochKey is the key of the org's epoch. Empty: nothing is compared.
-	EpochKey string
-	// Keys and Limits are the stamps that the caller's records and overrides were read under. Zero is
-	// not compared.
-	Keys, Limits int64
+	// Epochs are compared, at most two.
+	Epochs []Held
 	// From and Until bound the Redis time in which Charges holds the effective limits; outside, the
 	// check is stale. The zero Until is MaxTime.
 	From, Until int64
-	// Peek decides and takes nothing.
-	Peek    bool
+	// Mode is what to do. The zero Mode is Take.
+	Mode Mode
+	// ID names what is held. It must be unique, or a hold is not one of its own.
+	ID string
+	// At is when the units that a Refund gives back were taken: Redis time in microseconds, 0 for now.
+	At      int64
 	Charges []Charge
 }
 
@@ -82,36 +157,43 @@ type Status int64
 const (
 	Refused Status = iota // an enforced charge does not fit; nothing was taken
 	Allowed               // all enforced charges fit, and were taken unless this was a peek
-	Stale                 // a stamp differs, or the time is not within From and Until; nothing was taken
-	Invalid               // a number of the check is out of its bounds; nothing was taken
+	Stale                 // a stamp differs, or the time is not within From and Until; nothing was done
+	Invalid               // a number of the check is out of its bounds; nothing was done
 )
 
 // State is a policy's count after the check.
 type State struct {
-	Fits     bool  // whether the charge fits by itself
-	Start    int64 // Redis time when the running window began
-	Window   int64 // its length; both in microseconds
-	Current  int64 // units taken in it, those of this check included
-	Previous int64 // units taken in the window before; 0 for a fixed window
+	Done     int64  // Take, Peek: 1 if the charge fits by itself. Settle, Renew: 1 if it was held. Refund: units given back
+	Held     int64  // units that are held; they count besides those below
+	Start    int64  // Redis time when the running window began. GCRA: when the bucket is empty
+	Window   int64  // its length; both in microseconds. GCRA: of the rate that it leaks at
+	Current  int64  // units taken in it, those of this check included. GCRA: parts of 1/Previous us to add to Start
+	Previous int64  // units taken in the window before; 0 for a fixed window. GCRA: the limit of the rate
+	Ends     int64  // when nothing of it matters any more, at the latest
+	Was      int64  // the capacity that the units were taken under
+	Change   Change // what becomes of them
 }
+
+// Stamps is an epoch as it is stored; 0 where missing.
+type Stamps struct{ Keys, Limits int64 }
 
 // Answer is the outcome of one check.
 type Answer struct {
 	Status Status
-	Now    int64 // Redis time, microseconds
-	Keys   int64 // the stamps as stored; 0 where missing or not compared
-	Limits int64
-	States []State // one for each charge; empty unless Status is Allowed or Refused
+	Now    int64    // Redis time, microseconds
+	Epochs []Stamps // one for each that was compared
+	States []State  // one for each charge; empty unless Status is Allowed or Refused
 }
 
 // Admit decides checks in one script call and returns an answer for each, in order. On a cluster all
 // keys of the call must lie in one slot, which those of one bucket do.
 //
 // An error means that the caller does not know what was charged. The call is never repeated by the
-// client. Cost: one command, and in Redis one read and at most one write for each charge.
+// client. Cost: one command, and in Redis one read and at most one write for each charge; two reads and up to
+// four writes more where it has holds.
 func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
 	keys := make([]string, 0, 4*len(checks))
-	args := make([]any, 0, 16*len(checks))
+	args := make([]any, 0, 24*len(checks))
 	for i := range checks {
 		keys, args = appendCheck(keys, args, &checks[i])
 	}
@@ -127,39 +209,43 @@ func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
 }
 
 func appendCheck(keys []string, args []any, check *Check) ([]string, []any) {
-	if check.EpochKey != "" && (check.Keys != 0 || check.Limits != 0) {
-		keys = append(keys, check.EpochKey)
-		args = append(args, stamp(check.Keys), stamp(check.Limits))
-	} else {
-		args = append(args, "-", "-")
+	args = append(args, len(check.Epochs))
+	for i := range check.Epochs {
+		keys = append(keys, check.Epochs[i].Key)
+		args = append(args, given(check.Epochs[i].Keys), given(check.Epochs[i].Limits))
 	}
-	until, mode := check.Until, "charge"
+	until, mode, id := check.Until, check.Mode, check.ID
 	if until == 0 {
 		until = MaxTime
 	}
-	if check.Peek {
-		mode = "peek"
+	if mode == "" {
+		mode = Take
 	}
-	args = append(args, check.From, until, mode, len(check.Charges))
+	if id == "" {
+		id = "-"
+	}
+	args = append(args, check.From, until, string(mode), id, given(check.At), len(check.Charges))
 	for i := range check.Charges {
 		charge := &check.Charges[i]
 		keys = append(keys, charge.Key)
-		args = append(args, string(charge.Algorithm), charge.Limit, charge.Window, charge.Cost, charge.Enforced, charge.extra())
+		if charge.Holds && charge.Algorithm != Concurrency {
+			keys = append(keys, HoldsKey(charge.Key))
+		}
+		args = append(args, string(charge.Algorithm), charge.Limit, charge.Window, charge.extra(),
+			charge.change(), charge.lease(), charge.Units, charge.role(mode))
 	}
 	return keys, args
 }
 
-func stamp(v int64) any {
+// given returns an argument that may be absent.
+func given(v int64) any {
 	if v == 0 {
 		return "-"
 	}
 	return v
 }
 
-const (
-	headLen  = 3 // status, keys, limits
-	stateLen = 5 // fits, start, window, current, previous
-)
+const stateLen = 9 // the numbers of a State
 
 func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
 	if len(n) == 0 {
@@ -168,12 +254,16 @@ func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
 	now, n := n[0], n[1:]
 	answers := make([]Answer, len(checks))
 	for i := range checks {
-		if len(n) < headLen {
+		epochs := len(checks[i].Epochs)
+		if len(n) < 1+2*epochs {
 			return nil, fmt.Errorf("%w: admit answered %d of %d checks", ErrReply, i, len(checks))
 		}
 		a := &answers[i]
-		a.Status, a.Now, a.Keys, a.Limits = Status(n[0]), now, n[1], n[2]
-		n = n[headLen:]
+		a.Status, a.Now = Status(n[0]), now
+		n = n[1:]
+		for range epochs {
+			a.Epochs, n = append(a.Epochs, Stamps{n[0], n[1]}), n[2:]
+		}
 		switch a.Status {
 		case Allowed, Refused:
 			charges := len(checks[i].Charges)
@@ -200,12 +290,13 @@ func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
 func decodeStates(n []int64) (_ []State, ok bool) {
 	states := make([]State, len(n)/stateLen)
 	for i := range states {
-		v := n[i*stateLen:]
-		if v[0]&^1 != 0 || v[1] < 0 || v[1] > MaxTime || v[2] < 1 || v[2] > MaxWindow ||
-			min(v[3], v[4]) < 0 || max(v[3], v[4]) > 4*MaxUnits {
+		v := n[i*stateLen:][:stateLen]
+		s := State{v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], Change(v[8])}
+		if slices.Min(v) < 0 || max(s.Done, s.Held, s.Was) > MaxUnits || max(s.Start, s.Ends) > MaxTime ||
+			s.Window < 1 || s.Window > MaxWindow || max(s.Current, s.Previous) > 4*MaxUnits || s.Change > ResetUsed {
 			return nil, false
 		}
-		states[i] = State{Fits: v[0] == 1, Start: v[1], Window: v[2], Current: v[3], Previous: v[4]}
+		states[i] = s
 	}
 	return states, true
 }

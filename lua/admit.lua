@@ -1,242 +1,151 @@
--- admit.lua: decides checks; each check charges all of its policies or none.
+-- admit.lua: decides checks; each check charges all of its policies or none. After algorithms.lua and
+-- state.lua, which are part of the script.
 --
--- KEYS   for each check: the org's epoch, if the check holds a stamp; then one state for each policy
+-- KEYS   for each check: its epochs; then for each policy its state, and its holds if it has any ('h' has
+--        nothing else)
 -- ARGV   for each check:
---          keys, limits   the stamps that the caller holds; '-' is not compared
+--          epochs         how many are compared, 0 to 2; then for each the stamps that the caller holds:
+--            keys, limits   '-' is not compared
 --          from, until    the Redis times between which the caller's limits are the effective ones
---          mode           'charge', or 'peek' to decide and write nothing
---          n              number of policies, 0 to 64, then for each:
---            algorithm    'f' fixed window from the first hit, 's' sliding window (two counters),
---                         'c' window of the clock or the calendar, 'g' GCRA (a bucket that leaks)
---            limit        units in a window; 0 refuses everything
+--          mode           'charge'   take the units, or hold them, if all of it fits
+--                         'peek'     the same, and write nothing
+--                         'settle'   end holds and take the units instead, whatever the limit is
+--                         'renew'    make holds last for the whole lease again
+--                         'refund'   give back units that were taken at a time
+--                         'reset'    forget what was taken and held
+--          id, at         of what is held; when it was taken. '-' where the mode needs none
+--          n              number of policies, 0 to 64, then for each
+-- POLICY     algorithm    'f' fixed window from the first hit, 's' sliding window (two counters),
+--                         'c' window of the clock or the calendar, 'g' GCRA (a bucket that leaks),
+--                         'h' concurrency (nothing but what is held)
+--            limit        units in a window, or at once; 0 refuses everything
 --            window       microseconds
---            cost         units; 0 asks without taking
---            enforced     1, or 0 to report only: it never refuses, and takes only what fits
 --            extra        'c': when the window began, '-' for one aligned to the clock
 --                         'g': burst, the units that the bucket holds. Else '-'
--- Reply  flat: now, then for each check: status, keys, limits (stored stamps; 0 where none), and, if the
---        status is 0 or 1, for each policy: fits (0 or 1), start, window, current, previous
---          status         0 refused, 1 allowed, 2 stale (charged nothing), 3 a number is out of bounds
---          start          when the running window began; it ends at start + window
---          current        units taken in it, this check's included; previous: in the one before
---          of 'g'         start: when the bucket is empty; current: how much later, in 1/limit us
--- Units  integers below 2^53, times in microseconds. Clock: TIME, once.
--- TTL    PEXPIREAT of the moment when the state cannot matter any more, set with every write.
---
--- A state is '<algorithm>:<at>:<window>:<current>:<previous>'; what its numbers mean stands at each
--- algorithm. What cannot be read, whatever its type, counts as no state and is replaced at the next
--- charge, so that damage never locks anybody out.
+--            change       what becomes of units that were taken under another capacity: 0 keep what was
+--                         used, 1 the same part of it, 2 keep what was available, 3 nothing; '-' as it was
+--            lease        how long a hold lasts; 0 takes at once; '-' if the policy has no holds
+--            units        to take, hold or give back
+--            role         1 enforced; 0 monitored: never refuses, and takes only what fits; 2 candidate: as
+--                         monitored, and takes that even where another policy refuses, unless it holds.
+--                         'settle' and 'renew': the units that are held
+-- Reply  flat: now, then for each check: status; for each epoch keys, limits (stored stamps; 0 where none);
+--        and, if the status is 0 or 1, for each policy: done, held, start, window, current, previous, ends,
+--        was, change
+--          status         0 refused, 1 allowed, 2 stale (did nothing), 3 a number is out of bounds
+--          done           'charge', 'peek': 1 if it fits, else 0; 'settle', 'renew': 1, or 0 if there is no
+--                         such hold (any more), and then nothing was taken; 'refund': units given back; 'reset': 1
+--          held           units that are held now; they count besides the others
+--          start .. ends  the state, as algorithms.lua says
+--          was, change    the capacity that its units were taken under, and what becomes of them
 
-local LIMIT, WINDOW, TIME = 999999999999999, 34560000000000, 9007199254740991
-local now = redis.call('TIME')
-now = now[1] * 1000000 + now[2]
+local modes = {}
 
-local function integer(text, low, high)
-  local n = tonumber(text)
-  return n and n >= low and n <= high and n % 1 == 0 and n
-end
-
--- divide returns a * b / c rounded down, and the rest: exactly, for b and c below 2^45. A product beyond
--- 2^53 is divided digit by digit, in base 128.
-local function divide(a, b, c)
-  local product = a * b
-  if product <= TIME then return math.floor(product / c), product % c end
-  local quotient, rest, scale = 0, 0, 128 ^ 7
-  while scale >= 1 do
-    rest = rest * 128 + math.floor(a / scale) * b
-    quotient = quotient * 128 + math.floor(rest / c)
-    rest, a, scale = rest % c, a % scale, scale / 128
-  end
-  return quotient, rest
-end
-
--- share returns units * part / whole rounded up.
-local function share(units, part, whole)
-  local quotient, rest = divide(units, part, whole)
-  return rest > 0 and quotient + 1 or quotient
-end
-
--- An algorithm is four functions of a policy p and a state s. start makes a state of nothing. open brings
--- a stored one to the present, or returns nothing where it does not count any more; one that begins a
--- whole window in the future, which only a clock that was set back can leave, is forgotten. used returns
--- the units that count now. charge takes p.cost more, and returns when the state will not matter any more.
-local algorithms = { f = {}, s = {}, c = {}, g = {} }
-local fixed, sliding, calendar, gcra = algorithms.f, algorithms.s, algorithms.c, algorithms.g
-
-local function state(at, start, window, current, previous)
-  return { at = at, start = start, window = window, current = current, previous = previous }
-end
-
--- Fixed: `at` is the first charge. A running window ends with the shorter of the window it was last
--- charged under and the effective one. An override that makes it longer does so from the next charge on.
-function fixed.start(p) return state(now, now, p.window, 0, 0) end
-function fixed.open(p, s)
-  local length = math.min(s.window, p.window)
-  if now >= s.at + length or s.at >= now + length then return end
-  return state(s.at, s.at, length, s.current, 0)
-end
-function fixed.used(p, s) return s.current end
-function fixed.charge(p, s)
-  s.current, s.window = s.current + p.cost, p.window
-  return s.start + s.window
-end
-
--- Sliding: `at` is the last charge, windows are aligned to the clock. When the window was changed, all
--- that counted at the last charge counts as taken at that moment.
-function sliding.start(p) return state(now, now - now % p.window, p.window, 0, 0) end
-function sliding.open(p, s)
-  local start, current, previous = s.at - s.at % s.window, s.current, s.previous
-  if now >= start + 2 * s.window then return end
-  if s.window ~= p.window then
-    current, previous = current + share(previous, start + s.window - s.at, s.window), 0
-    start = s.at - s.at % p.window
-  end
-  local passed = math.floor((now - start) / p.window)
-  if passed >= 2 or start >= now + p.window then return end
-  if passed == 1 then start, current, previous = start + p.window, 0, current end
-  return state(s.at, start, p.window, current, previous)
-end
-function sliding.used(p, s)
-  if s.previous == 0 then return s.current end
-  return s.current + share(s.previous, math.min(s.start + s.window - now, s.window), s.window)
-end
-function sliding.charge(p, s)
-  s.current, s.at = s.current + p.cost, math.max(now, s.at)
-  return s.start + 2 * s.window
-end
-
--- Calendar: `at` is the last charge, `previous` the end of the window that it was in. What was taken
--- since the window began counts, until that end.
-function calendar.start(p)
-  local start = p.extra or now - now % p.window
-  return state(now, start, p.window, 0, start + p.window)
-end
-function calendar.open(p, s)
-  local fresh = calendar.start(p)
-  if s.at < fresh.start or s.at >= fresh.previous or now >= s.previous then return end
-  fresh.at, fresh.current = s.at, s.current
-  return fresh
-end
-calendar.used = fixed.used
-function calendar.charge(p, s)
-  s.current, s.at = s.current + p.cost, math.max(now, s.at)
-  return s.previous
-end
-
--- GCRA: a bucket that holds burst units and leaks `limit` of them in a window. It is empty at `at` and
--- `current` parts of 1/limit us; `previous` is the limit. When the rate was changed, the units in it stay;
--- it never holds more than burst, so a clock that was set back locks nobody out.
-function gcra.start(p) return state(now, now, p.window, 0, p.limit) end
-function gcra.open(p, s)
-  local left, parts = s.at - now, s.current
-  if left < 0 or p.limit == 0 or parts >= s.previous or s.previous > WINDOW then return end
-  if left > WINDOW or s.window ~= p.window or s.previous ~= p.limit then
-    local units, rest = divide(math.min(left, WINDOW), s.previous, s.window)
-    left, parts = divide(math.min(units + math.ceil((rest + parts) / s.window), p.extra), p.window, p.limit)
-  end
-  local full, rest = divide(p.extra, p.window, p.limit)
-  if left > full or left == full and parts > rest then left, parts = full, rest end
-  return state(now + left, now + left, p.window, parts, p.limit)
-end
-function gcra.used(p, s)
-  local units, rest = divide(s.at - now, s.previous, s.window)
-  return units + math.ceil((rest + s.current) / s.window)
-end
-function gcra.charge(p, s)
-  local more, parts = divide(p.cost, p.window, p.limit)
-  s.at, s.current = s.at + more, s.current + parts
-  if s.current >= p.limit then s.at, s.current = s.at + 1, s.current - p.limit end
-  s.start = s.at
-  return s.at + 1
-end
-
--- load returns the state of a policy as it is now.
-local function load(key, p)
-  local value = redis.pcall('GET', key)
-  if type(value) == 'string' then
-    local kind, at, window, current, previous = string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d+)$')
-    local s = state(integer(at, 0, TIME), nil, integer(window, 1, WINDOW), integer(current, 0, 2 * LIMIT), integer(previous, 0, (kind == 'f' or kind == 's') and 2 * LIMIT or TIME))
-    if kind == p.kind and s.at and s.window and s.current and s.previous then s = p.algorithm.open(p, s) else s = nil end
-    if s then return s end
-  end
-  return p.algorithm.start(p)
-end
-
-local function charge(key, p, s)
-  local ends = p.algorithm.charge(p, s)
-  redis.call('SET', key, string.format('%s:%.0f:%.0f:%.0f:%.0f', p.kind, s.at, s.window, s.current, s.previous),
-    'PXAT', string.format('%.0f', math.ceil(ends / 1000)))
-end
-
-local reply, key, arg = { now }, 0, 0
-
-local function next_key() key = key + 1; return KEYS[key] end
-local function next_arg() arg = arg + 1; return ARGV[arg] end
-
--- policy reads one policy of a check, or nothing where a number is out of its bounds. A bucket has to
--- leak empty within the longest window, which keeps all its products and quotients exact.
-local function policy()
-  local p = { kind = next_arg() }
-  p.algorithm = algorithms[p.kind]
-  p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
-  p.cost, p.enforced = integer(next_arg(), 0, LIMIT), next_arg() == '1'
-  local extra = next_arg()
-  p.extra = integer(extra, 0, TIME)
-  if not (p.algorithm and p.limit and p.window and p.cost and (p.extra or extra == '-')) then return end
-  p.capacity = p.limit
-  if p.kind == 'g' then
-    p.capacity = p.limit > 0 and p.extra or 0
-    if not p.extra or p.limit > WINDOW or p.limit > 0 and p.extra * p.window > p.limit * WINDOW then return end
-  end
-  return p
-end
-
--- status writes the head of a check's answer.
-local function status(code, keys, limits)
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = code, keys, limits
-end
-
--- decide looks at every policy first and writes only when all enforced ones fit.
-local function decide(policies, names, peek, keys, limits)
+-- What decides looks at every policy first and writes only when all enforced ones fit.
+local function decide(policies, id, peek)
   local allowed, states = 1, {}
   for i, p in ipairs(policies) do
-    local s = load(names[i], p)
-    s.fits = p.capacity > 0 and p.cost <= math.max(p.capacity - p.algorithm.used(p, s), 0)
-    if p.enforced and not s.fits then allowed = 0 end
+    local s = load(p)
+    s.done = p.capacity > 0 and p.units <= math.max(p.capacity - s.used - s.held, 0) and 1 or 0
+    if p.role == 1 and s.done == 0 then allowed = 0 end
     states[i] = s
   end
-  status(allowed, keys, limits)
   for i, p in ipairs(policies) do
-    local s, n = states[i], #reply
-    if allowed == 1 and not peek and s.fits and p.cost > 0 then charge(names[i], p, s) end
-    reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4], reply[n + 5] =
-      s.fits and 1 or 0, s.start, s.window, s.current, s.previous
+    local s, holds = states[i], p.lease and p.lease > 0
+    if s.done == 1 and p.units > 0 and not peek and (allowed == 1 or p.role == 2 and not holds) then
+      if holds then hold(p, s, p.units, id) else add(p, s, p.units, now) end
+    end
   end
+  return allowed, states
+end
+
+function modes.charge(policies, id) return decide(policies, id, false) end
+function modes.peek(policies, id) return decide(policies, id, true) end
+
+-- each calls a function of every policy and its state, which returns what was done.
+local function each(policies, act)
+  local states = {}
+  for i, p in ipairs(policies) do
+    states[i] = load(p)
+    states[i].done = act(p, states[i])
+  end
+  return 1, states
+end
+
+function modes.settle(policies, id)
+  return each(policies, function(p, s)
+    if not p.holds or not holding(p, p.role, id) then return 0 end
+    release(p, s, p.role, id)
+    if p.units > 0 and p.capacity > 0 and p.kind ~= 'h' then add(p, s, p.units, now) end
+    return 1
+  end)
+end
+
+function modes.renew(policies, id)
+  return each(policies, function(p, s)
+    if not p.holds or p.lease == 0 or not holding(p, p.role, id) then return 0 end
+    hold(p, s, p.role, id)
+    return 1
+  end)
+end
+
+function modes.refund(policies, _, at)
+  return each(policies, function(p, s)
+    local used = s.used
+    if used > 0 and p.units > 0 and p.capacity > 0 then add(p, s, -p.units, at) end
+    return used - s.used
+  end)
+end
+
+function modes.reset(policies)
+  for _, p in ipairs(policies) do
+    redis.call('DEL', p.key)
+    if p.holds then redis.call('DEL', p.holds) end
+  end
+  return each(policies, function() return 1 end)
+end
+
+local reply = { now }
+
+-- compare reads the epochs of a check into the reply, and returns whether one is not what the caller holds.
+local function compare(epochs)
+  local stale = false
+  for _ = 1, epochs do
+    local held = { next_arg(), next_arg() }
+    local stamps = redis.pcall('HMGET', next_key(), 'keys', 'limits')
+    for i = 1, 2 do
+      local stamp = integer(stamps[i] or '', 1, TIME) or 0
+      stale = stale or held[i] ~= '-' and (stamp == 0 or tonumber(held[i]) ~= stamp)
+      reply[#reply + 1] = stamp
+    end
+  end
+  return stale
 end
 
 while arg < #ARGV do
-  local held_keys, held_limits = next_arg(), next_arg()
-  local from, till, peek, n = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME), next_arg() == 'peek', integer(next_arg(), 0, #ARGV)
+  local epochs, status = integer(next_arg(), 0, 2), #reply + 1
+  if not epochs then return redis.error_reply('ERR admit: the number of epochs is not one') end
+  reply[status] = 3
+  local stale = compare(epochs)
+  local from, till, mode, id, at = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME), modes[next_arg()], next_arg(), next_arg()
+  at = integer(at, 0, TIME) or at == '-' and now
+  local n = integer(next_arg(), 0, #ARGV)
   if not n then return redis.error_reply('ERR admit: the number of policies is not one') end
-  local keys, limits, stale = 0, 0, false
-  if held_keys ~= '-' or held_limits ~= '-' then
-    local stored = redis.pcall('HMGET', next_key(), 'keys', 'limits')
-    keys, limits = integer(stored[1] or '', 1, TIME) or 0, integer(stored[2] or '', 1, TIME) or 0
-    stale = held_keys ~= '-' and (keys == 0 or tonumber(held_keys) ~= keys)
-      or held_limits ~= '-' and (limits == 0 or tonumber(held_limits) ~= limits)
-  end
-  local policies, names, valid = {}, {}, from and till and n <= 64
+  local policies, valid = {}, from and till and mode and at and n <= 64
   for i = 1, n do
-    names[i], policies[i] = next_key(), policy() or nil
+    policies[i] = policy() or nil
     valid = valid and policies[i]
   end
-  if not valid then
-    status(3, keys, limits)
-  elseif stale or now < from or now >= till then
-    status(2, keys, limits)
-  else
-    decide(policies, names, peek, keys, limits)
+  if valid and (stale or now < from or now >= till) then
+    reply[status] = 2
+  elseif valid then
+    local states
+    reply[status], states = mode(policies, id, at)
+    for _, s in ipairs(states) do
+      local r = #reply
+      reply[r + 1], reply[r + 2], reply[r + 3], reply[r + 4], reply[r + 5] = s.done, s.held, s.start, s.window, s.current
+      reply[r + 6], reply[r + 7], reply[r + 8], reply[r + 9] = s.previous, s.ends, s.capacity, s.change
+    end
   end
 end
 return reply

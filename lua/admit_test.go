@@ -28,7 +28,7 @@ func connOf(t *testing.T, rdb redis.UniversalClient) *lua.Conn {
 func one(org, name string) lua.Charge {
 	return lua.Charge{
 		Key: lua.LimitKey(org, "project", name, "GET /", "requests", lua.Fixed), Algorithm: lua.Fixed,
-		Limit: 10, Window: time.Hour.Microseconds(), Cost: 1, Enforced: true,
+		Limit: 10, Window: time.Hour.Microseconds(), Units: 1, Role: lua.Enforced,
 	}
 }
 
@@ -45,13 +45,19 @@ func admit(t *testing.T, conn *lua.Conn, checks ...lua.Check) []lua.Answer {
 // bad one, in the same call, are decided all the same.
 func TestAdmitRefusesNumbers(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("admit.lua")
-	if err != nil {
-		t.Fatalf("ReadFile: %v", err)
+	var source []byte
+	for _, name := range []string{"algorithms.lua", "state.lua", "admit.lua"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatalf("ReadFile: %v", err)
+		}
+		source = append(source, text...)
 	}
 	script := redis.NewScript(string(source))
-	good := []any{"-", "-", 0, int64(lua.MaxTime), "charge", 1, "f", 10, 3_600_000_000, 1, 1, "-"}
-	fields := map[string]int{"from": 2, "until": 3, "limit": 7, "window": 8, "cost": 9, "extra": 11}
+	good := []any{0, 0, int64(lua.MaxTime), "charge", "id", "-", 1, "f", 10, 3_600_000_000, "-", "-", "-", 1, 1}
+	fields := map[string]int{
+		"from": 1, "until": 2, "mode": 3, "at": 5, "algorithm": 7, "limit": 8, "window": 9, "extra": 10, "change": 11, "units": 13, "role": 14,
+	}
 	words := []string{
 		"", "x", "-1", "nan", "-nan", "inf", "-inf", "1e300", "1.5", "0.1", "-0.5", "1e16", "9007199254740992",
 		"18446744073709551617", "1 1", "1,0", "--1", "\x00",
@@ -68,7 +74,7 @@ func TestAdmitRefusesNumbers(t *testing.T) {
 				if err != nil {
 					t.Fatalf("script: %v", err)
 				}
-				if len(got) != 1+8+3+8 || got[1] != int64(lua.Allowed) || got[9] != int64(lua.Invalid) || got[12] != int64(lua.Allowed) {
+				if len(got) != 1+10+1+10 || got[1] != int64(lua.Allowed) || got[11] != int64(lua.Invalid) || got[12] != int64(lua.Allowed) {
 					t.Errorf("reply %v, want the second of three checks refused with status 3", got)
 				}
 				for i, want := range []int64{1, 0, 1} {
@@ -83,19 +89,20 @@ func TestAdmitRefusesNumbers(t *testing.T) {
 				bad(name, at, word)
 			}
 		}
-		bad("limit", 7, int64(lua.MaxUnits+1))
-		bad("cost", 9, int64(lua.MaxUnits+1))
-		bad("window", 8, int64(lua.MaxWindow+1))
-		bad("window", 8, 0)
-		bad("algorithm", 6, "")
-		bad("algorithm", 6, "fs")
+		bad("limit", 8, int64(lua.MaxUnits+1))
+		bad("units", 13, int64(lua.MaxUnits+1))
+		bad("window", 9, int64(lua.MaxWindow+1))
+		bad("window", 9, 0)
+		bad("change", 11, 4)
+		bad("algorithm", 7, "fs")
+		bad("algorithm", 7, "h") // needs a lease
 	})
 }
 
 // TestAdmitBounds asks for the same through the typed call, and for the largest values that are in bounds.
 func TestAdmitBounds(t *testing.T) {
 	t.Parallel()
-	largest := lua.Charge{Limit: lua.MaxUnits, Window: lua.MaxWindow, Cost: lua.MaxUnits}
+	largest := lua.Charge{Limit: lua.MaxUnits, Window: lua.MaxWindow, Units: lua.MaxUnits}
 	for _, tt := range []struct {
 		name   string
 		change func(*lua.Check)
@@ -105,17 +112,17 @@ func TestAdmitBounds(t *testing.T) {
 		{"largest sliding", func(c *lua.Check) { change(c, lua.Sliding, largest) }, lua.Allowed},
 		{"largest calendar", func(c *lua.Check) { change(c, lua.Calendar, largest) }, lua.Allowed},
 		{"largest bucket", func(c *lua.Check) {
-			change(c, lua.GCRA, lua.Charge{Limit: lua.MaxWindow, Window: lua.MaxWindow, Burst: lua.MaxWindow, Cost: lua.MaxWindow})
+			change(c, lua.GCRA, lua.Charge{Limit: lua.MaxWindow, Window: lua.MaxWindow, Burst: lua.MaxWindow, Units: lua.MaxWindow})
 		}, lua.Allowed},
 		{"bucket beyond the longest window", func(c *lua.Check) {
-			change(c, lua.GCRA, lua.Charge{Limit: 1, Window: lua.MaxWindow, Burst: 2, Cost: 1})
+			change(c, lua.GCRA, lua.Charge{Limit: 1, Window: lua.MaxWindow, Burst: 2, Units: 1})
 		}, lua.Invalid},
-		{"shortest window", func(c *lua.Check) { change(c, lua.Sliding, lua.Charge{Limit: 1, Window: 1, Cost: 1}) }, lua.Allowed},
+		{"shortest window", func(c *lua.Check) { change(c, lua.Sliding, lua.Charge{Limit: 1, Window: 1, Units: 1}) }, lua.Allowed},
 		{"negative limit", func(c *lua.Check) { c.Charges[1].Limit = -1 }, lua.Invalid},
 		{"negative window", func(c *lua.Check) { c.Charges[1].Window = -1 }, lua.Invalid},
-		{"negative cost", func(c *lua.Check) { c.Charges[1].Cost = -1 }, lua.Invalid},
-		{"least cost", func(c *lua.Check) { c.Charges[1].Cost = math.MinInt64 }, lua.Invalid},
-		{"cost too large", func(c *lua.Check) { c.Charges[1].Cost = math.MaxInt64 }, lua.Invalid},
+		{"negative cost", func(c *lua.Check) { c.Charges[1].Units = -1 }, lua.Invalid},
+		{"least cost", func(c *lua.Check) { c.Charges[1].Units = math.MinInt64 }, lua.Invalid},
+		{"cost too large", func(c *lua.Check) { c.Charges[1].Units = math.MaxInt64 }, lua.Invalid},
 		{"no algorithm", func(c *lua.Check) { c.Charges[1].Algorithm = "" }, lua.Invalid},
 		{"negative from", func(c *lua.Check) { c.From = -1 }, lua.Invalid},
 		{"until too large", func(c *lua.Check) { c.Until = lua.MaxTime + 1 }, lua.Invalid},
@@ -147,7 +154,7 @@ func TestAdmitBounds(t *testing.T) {
 
 func change(c *lua.Check, a lua.Algorithm, to lua.Charge) {
 	for i := range c.Charges {
-		to.Key, to.Algorithm, to.Enforced = c.Charges[i].Key, a, true
+		to.Key, to.Algorithm, to.Role = c.Charges[i].Key, a, lua.Enforced
 		c.Charges[i] = to
 	}
 }
@@ -170,23 +177,23 @@ func TestAdmitComparesTheEpoch(t *testing.T) {
 		stored       []any // fields of the epoch; nil: no epoch
 		keys, limits int64 // as held
 		want         lua.Status
-		answer       [2]int64
+		answer       lua.Stamps
 	}{
-		{"both equal", []any{"keys", 7, "limits", 9}, 7, 9, lua.Allowed, [2]int64{7, 9}},
-		{"keys alone", []any{"keys", 7, "limits", 9}, 7, 0, lua.Allowed, [2]int64{7, 9}},
-		{"limits alone", []any{"keys", 7, "limits", 9}, 0, 9, lua.Allowed, [2]int64{7, 9}},
-		{"nothing compared", []any{"keys", 7, "limits", 9}, 0, 0, lua.Allowed, [2]int64{}},
-		{"keys older", []any{"keys", 8, "limits", 9}, 7, 9, lua.Stale, [2]int64{8, 9}},
-		{"keys newer", []any{"keys", 6, "limits", 9}, 7, 9, lua.Stale, [2]int64{6, 9}},
-		{"limits older", []any{"keys", 7, "limits", 10}, 7, 9, lua.Stale, [2]int64{7, 10}},
-		{"limits newer", []any{"keys", 7, "limits", 8}, 0, 9, lua.Stale, [2]int64{7, 8}},
-		{"next to the largest", []any{"limits", lua.MaxTime - 1}, 0, lua.MaxTime, lua.Stale, [2]int64{0, lua.MaxTime - 1}},
-		{"no epoch", nil, 7, 9, lua.Stale, [2]int64{}},
-		{"no keys", []any{"limits", 9}, 7, 9, lua.Stale, [2]int64{0, 9}},
-		{"no limits", []any{"keys", 7}, 7, 9, lua.Stale, [2]int64{7, 0}},
-		{"no number", []any{"keys", 7, "limits", "x"}, 0, 9, lua.Stale, [2]int64{7, 0}},
-		{"a fraction", []any{"keys", 7, "limits", "9.5"}, 0, 9, lua.Stale, [2]int64{7, 0}},
-		{"too large", []any{"keys", 7, "limits", "1e300"}, 0, 9, lua.Stale, [2]int64{7, 0}},
+		{"both equal", []any{"keys", 7, "limits", 9}, 7, 9, lua.Allowed, lua.Stamps{Keys: 7, Limits: 9}},
+		{"keys alone", []any{"keys", 7, "limits", 9}, 7, 0, lua.Allowed, lua.Stamps{Keys: 7, Limits: 9}},
+		{"limits alone", []any{"keys", 7, "limits", 9}, 0, 9, lua.Allowed, lua.Stamps{Keys: 7, Limits: 9}},
+		{"nothing compared", []any{"keys", 7, "limits", 9}, 0, 0, lua.Allowed, lua.Stamps{Keys: 7, Limits: 9}},
+		{"keys older", []any{"keys", 8, "limits", 9}, 7, 9, lua.Stale, lua.Stamps{Keys: 8, Limits: 9}},
+		{"keys newer", []any{"keys", 6, "limits", 9}, 7, 9, lua.Stale, lua.Stamps{Keys: 6, Limits: 9}},
+		{"limits older", []any{"keys", 7, "limits", 10}, 7, 9, lua.Stale, lua.Stamps{Keys: 7, Limits: 10}},
+		{"limits newer", []any{"keys", 7, "limits", 8}, 0, 9, lua.Stale, lua.Stamps{Keys: 7, Limits: 8}},
+		{"next to the largest", []any{"limits", lua.MaxTime - 1}, 0, lua.MaxTime, lua.Stale, lua.Stamps{Keys: 0, Limits: lua.MaxTime - 1}},
+		{"no epoch", nil, 7, 9, lua.Stale, lua.Stamps{}},
+		{"no keys", []any{"limits", 9}, 7, 9, lua.Stale, lua.Stamps{Keys: 0, Limits: 9}},
+		{"no limits", []any{"keys", 7}, 7, 9, lua.Stale, lua.Stamps{Keys: 7, Limits: 0}},
+		{"no number", []any{"keys", 7, "limits", "x"}, 0, 9, lua.Stale, lua.Stamps{Keys: 7, Limits: 0}},
+		{"a fraction", []any{"keys", 7, "limits", "9.5"}, 0, 9, lua.Stale, lua.Stamps{Keys: 7, Limits: 0}},
+		{"too large", []any{"keys", 7, "limits", "1e300"}, 0, 9, lua.Stale, lua.Stamps{Keys: 7, Limits: 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -197,10 +204,10 @@ func TestAdmitComparesTheEpoch(t *testing.T) {
 						t.Fatalf("HSET: %v", err)
 					}
 				}
-				check := lua.Check{EpochKey: lua.EpochKey(org), Keys: tt.keys, Limits: tt.limits, Charges: []lua.Charge{one(org, "a")}}
+				check := lua.Check{Epochs: []lua.Held{{Key: lua.EpochKey(org), Keys: tt.keys, Limits: tt.limits}}, Charges: []lua.Charge{one(org, "a")}}
 				beside := lua.Check{Charges: []lua.Charge{one(org, "beside")}}
 				got := admit(t, connOf(t, rdb), beside, check, beside)
-				if got[1].Status != tt.want || [2]int64{got[1].Keys, got[1].Limits} != tt.answer {
+				if got[1].Status != tt.want || got[1].Epochs[0] != tt.answer {
 					t.Errorf("answer %+v, want status %d and stamps %v", got[1], tt.want, tt.answer)
 				}
 				if n := rdb.Exists(t.Context(), check.Charges[0].Key).Val(); (n == 1) != (tt.want == lua.Allowed) {
@@ -222,7 +229,7 @@ func TestAdmitMendsTheTTL(t *testing.T) {
 		if err := rdb.Persist(t.Context(), charge.Key).Err(); err != nil {
 			t.Fatalf("PERSIST: %v", err)
 		}
-		admit(t, conn, lua.Check{Peek: true, Charges: []lua.Charge{charge}})
+		admit(t, conn, lua.Check{Mode: lua.Peek, Charges: []lua.Charge{charge}})
 		if ttl := rdb.PTTL(t.Context(), charge.Key).Val(); ttl != -1 {
 			t.Errorf("TTL %v after a peek, want none: it writes nothing", ttl)
 		}
@@ -275,7 +282,7 @@ func TestEpochSetsWhatIsMissing(t *testing.T) {
 					if e.Keys != wantKeys || e.Limits != wantLimits || e.Now <= 0 {
 						t.Errorf("epoch %+v, want keys %d and limits %d", e, wantKeys, wantLimits)
 					}
-					check := lua.Check{EpochKey: lua.EpochKey(org), Keys: e.Keys, Limits: e.Limits, Charges: []lua.Charge{one(org, "a")}}
+					check := lua.Check{Epochs: []lua.Held{{Key: lua.EpochKey(org), Keys: e.Keys, Limits: e.Limits}}, Charges: []lua.Charge{one(org, "a")}}
 					if got := admit(t, conn, check); got[0].Status != lua.Allowed {
 						t.Errorf("status %d with the stamps just read, want it allowed", got[0].Status)
 					}

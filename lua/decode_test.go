@@ -18,14 +18,20 @@ import (
 
 func TestDecodeAnswers(t *testing.T) {
 	t.Parallel()
-	check := Check{Charges: []Charge{{}}}
+	check := Check{Epochs: make([]Held, 1), Charges: []Charge{{}}}
+	// reply is an allowed answer to it with one number changed.
+	reply := func(at int, to int64) []any {
+		all := []any{int64(5), int64(1), int64(7), int64(8), int64(1), int64(0), int64(3), int64(4), int64(5), int64(6), int64(7), int64(8), int64(0)}
+		all[at] = to
+		return all
+	}
 	for _, tt := range []struct {
 		name   string
 		reply  any
 		checks []Check
 		ok     bool
 	}{
-		{"allowed", []any{int64(5), int64(1), int64(0), int64(0), int64(1), int64(2), int64(3), int64(4), int64(5)}, []Check{check}, true},
+		{"allowed", reply(0, 5), []Check{check}, true},
 		{"stale", []any{int64(5), int64(2), int64(7), int64(8)}, []Check{check}, true},
 		{"no check", []any{int64(5)}, nil, true},
 		{"nothing", []any{}, nil, false},
@@ -38,11 +44,15 @@ func TestDecodeAnswers(t *testing.T) {
 		{"one too many", []any{int64(5), int64(2), int64(7), int64(8), int64(9)}, []Check{check}, false},
 		{"unknown status", []any{int64(5), int64(4), int64(0), int64(0)}, []Check{check}, false},
 		{"negative status", []any{int64(5), int64(-1), int64(0), int64(0)}, []Check{check}, false},
-		{"fits is 2", []any{int64(5), int64(1), int64(0), int64(0), int64(2), int64(2), int64(3), int64(4), int64(5)}, []Check{check}, false},
-		{"no window", []any{int64(5), int64(1), int64(0), int64(0), int64(1), int64(2), int64(0), int64(4), int64(5)}, []Check{check}, false},
-		{"negative start", []any{int64(5), int64(1), int64(0), int64(0), int64(1), int64(-2), int64(3), int64(4), int64(5)}, []Check{check}, false},
-		{"negative count", []any{int64(5), int64(1), int64(0), int64(0), int64(1), int64(2), int64(3), int64(-4), int64(5)}, []Check{check}, false},
-		{"count too large", []any{int64(5), int64(1), int64(0), int64(0), int64(1), int64(2), int64(3), int64(4), int64(1 << 62)}, []Check{check}, false},
+		{"negative done", reply(4, -1), []Check{check}, false},
+		{"held too large", reply(5, MaxUnits+1), []Check{check}, false},
+		{"negative start", reply(6, -1), []Check{check}, false},
+		{"no window", reply(7, 0), []Check{check}, false},
+		{"negative count", reply(8, -1), []Check{check}, false},
+		{"count too large", reply(9, 1<<62), []Check{check}, false},
+		{"end too late", reply(10, MaxTime+1), []Check{check}, false},
+		{"capacity too large", reply(11, MaxUnits+1), []Check{check}, false},
+		{"unknown change", reply(12, 4), []Check{check}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -66,9 +76,9 @@ func FuzzDecodeAnswers(f *testing.F) {
 		}
 		return b
 	}
-	f.Add(words(5, 1, 0, 0, 1, 2, 3, 4, 5), uint8(1), uint8(1))
+	f.Add(words(5, 1, 0, 0, 1, 0, 2, 3, 4, 5, 6, 7, 0), uint8(1), uint8(1))
 	f.Add(words(5, 2, 7, 8, 0, 1, 2), uint8(2), uint8(2))
-	f.Add(words(5, 0, 7, 8, 0, -1, 0, -1, -1), uint8(1), uint8(1))
+	f.Add(words(5, 0, 7, 8, 0, 0, -1, 0, -1, -1, 0, 0, 0), uint8(1), uint8(1))
 	f.Fuzz(func(t *testing.T, b []byte, checks, charges uint8) {
 		var n []int64
 		for ; len(b) >= 8; b = b[8:] {
@@ -76,7 +86,7 @@ func FuzzDecodeAnswers(f *testing.F) {
 		}
 		asked := make([]Check, checks%8)
 		for i := range asked {
-			asked[i].Charges = make([]Charge, charges%8)
+			asked[i].Epochs, asked[i].Charges = make([]Held, 1), make([]Charge, charges%8)
 		}
 		answers, err := decodeAnswers(n, asked)
 		if err != nil {
@@ -102,19 +112,22 @@ func FuzzDecodeAnswers(f *testing.F) {
 	})
 }
 
-// TestShare takes the one function out of admit.lua whose products do not fit a Lua number, and
+// TestShare takes the one function out of algorithms.lua whose products do not fit a Lua number, and
 // compares what it makes of them with math/big.
 func TestShare(t *testing.T) {
 	t.Parallel()
-	begin, end := strings.Index(admitSource, "local LIMIT"), strings.Index(admitSource, "-- An algorithm is")
-	body := strings.Replace(admitSource[begin:end], "redis.call('TIME')", "{ 0, 0 }", 1)
+	begin, end := strings.Index(algorithmsSource, "local LIMIT"), strings.Index(algorithmsSource, "local algorithms")
+	body := strings.Replace(algorithmsSource[begin:end], "redis.call('TIME')", "{ 0, 0 }", 1)
 	script := redis.NewScript(body + `
 local reply = {}
 for i = 1, #ARGV, 3 do reply[#reply + 1] = share(tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])) end
 return reply`)
 	rdb := redistest.Standalone(t)
 	units := rapid.OneOf(rapid.Int64Range(0, 4*MaxUnits), rapid.Int64Range(2*MaxUnits-9, 2*MaxUnits), rapid.Int64Range(0, 100))
-	wholes := rapid.OneOf(rapid.Int64Range(1, MaxWindow), rapid.Int64Range(MaxWindow-9, MaxWindow), rapid.Int64Range(1, 100))
+	wholes := rapid.OneOf(
+		rapid.Int64Range(1, MaxWindow), rapid.Int64Range(MaxWindow-9, MaxWindow), rapid.Int64Range(1, 100),
+		rapid.Int64Range(1, MaxUnits), rapid.Int64Range(MaxUnits-9, MaxUnits),
+	)
 	rapid.Check(t, func(rt *rapid.T) {
 		args, want := make([]any, 0, 300), make([]int64, 0, 100)
 		for range 100 {
@@ -161,8 +174,12 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 			if err != nil {
 				t.Fatalf("ReadFile: %v", err)
 			}
-			// In admit.lua load and charge are given names[i], from next_key; read.lua goes through KEYS.
-			names := map[string]bool{"key": file == "admit.lua" || strings.Contains(string(text), "for i, key in ipairs(KEYS)")}
+			// read.lua goes through KEYS. A policy's keys come from next_key alone, in state.lua.
+			names := map[string]bool{"key": strings.Contains(string(text), "for i, key in ipairs(KEYS)"), "p.key": true, "p.holds": true}
+			if file == "admit.lua" && strings.Contains(string(text), ".holds =") || strings.Contains(string(text), ".key =") ||
+				file == "state.lua" && !strings.Contains(string(text), "{ key = next_key(),") {
+				t.Error("the keys of a policy come from elsewhere")
+			}
 			for _, m := range assigned.FindAllStringSubmatch(string(text), -1) {
 				for name := range strings.SplitSeq(m[1], ",") {
 					names[strings.TrimSpace(name)] = true

@@ -41,6 +41,9 @@ func AnonymousLimitKey(kind, value, endpoint, policy string, algorithm Algorithm
 	return join(bucket.Of(value), "", "limit", kind, value, endpoint, policy, string(algorithm))
 }
 
+// HoldsKey names what is held of a policy, whose state has a key of LimitKey or AnonymousLimitKey.
+func HoldsKey(limitKey string) string { return limitKey + ":holds" }
+
 // CredentialKey names the record of a credential. The bucket is read from the first two characters of
 // the id; an id that does not begin with a bucket's name has no key, and ok is false.
 func CredentialKey(id string) (key string, ok bool) {

@@ -23,14 +23,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func testCheck(org string) Check {
 	return Check{Charges: []Charge{{
 		Key: LimitKey(org, "project", "shop", "GET /", "requests", Sliding), Algorithm: Sliding,
-		Limit: 100, Window: MaxWindow, Cost: 1, Enforced: true,
+		Limit: 100, Window: MaxWindow, Units: 1, Role: Enforced,
 	}}}
 }
 
 // counted asks Redis, past all proxies, how much was charged.
 func counted(t *testing.T, rdb redis.UniversalClient, check Check) int64 {
 	t.Helper()
-	check.Peek = true
+	check.Mode = Peek
 	answers, err := (&Conn{rdb: rdb}).Admit(t.Context(), []Check{check})
 	if err != nil {
 		t.Fatalf("Admit: %v", err)
@@ -97,7 +97,7 @@ func TestForgottenScriptIsLoadedOnce(t *testing.T) {
 		var seen commands
 		rdb.AddHook(&seen)
 		conn, check := &Conn{rdb: rdb}, testCheck(redistest.Org(t))
-		fresh := newScript(admitSource + "\n-- " + rand.Text())
+		fresh := newScript(admitScript.source + "\n-- " + rand.Text())
 		keys, args := appendCheck(nil, nil, &check)
 		for want := int64(1); want <= 3; want++ {
 			if _, err := conn.run(t.Context(), fresh, keys, args); err != nil {

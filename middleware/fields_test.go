@@ -91,6 +91,7 @@ func TestNearestToExhaustion(t *testing.T) {
 		"never is longest":           {[]ratelimit.Result{left(10, 0, time.Hour), left(0, 0, ratelimit.Never)}, "0 0 none"},
 		"first of equals":            {[]ratelimit.Result{left(10, 3, 1), left(20, 3, 1)}, "10 3 1"},
 		"monitored is not announced": {[]ratelimit.Result{with(left(10, 0, 1), func(r *ratelimit.Result) { r.Monitor, r.Exceeded = true, true }), left(20, 5, 1)}, "20 5 1"},
+		"unlimited is not announced": {[]ratelimit.Result{with(left(10, 0, 0), func(r *ratelimit.Result) { r.Unlimited = true }), left(20, 5, 1)}, "20 5 1"},
 		"concurrency has no window":  {[]ratelimit.Result{with(left(10, 0, 0), concurrent), left(20, 5, 1)}, "20 5 1"},
 		"nothing but concurrency":    {[]ratelimit.Result{with(left(10, 0, 0), concurrent)}, "none none none"},
 		"nothing used":               {[]ratelimit.Result{left(10, 10, 0)}, "10 10 0"},

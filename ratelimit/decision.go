@@ -19,6 +19,9 @@ type Decision struct {
 	Allowed bool
 	// At is the Redis time of the decision.
 	At time.Time
+	// Hold names what the request holds, for Settle and Renew: the Request's own Hold or, if that was empty, a
+	// new one. Empty if it holds nothing.
+	Hold string
 	// Results has one element for each charge of the request, in its order.
 	Results []Result
 }
@@ -39,14 +42,19 @@ type Result struct {
 	Burst  int64
 	// Source tells where Limit and Window come from: SourcePolicy, or "override:" and the override's id.
 	Source string
+	// Unlimited tells that an override lets everything pass. Nothing is counted then.
+	Unlimited bool
 	// Level tells how specific the source is, as LevelProject.
 	Level Level
 	// Cost is what the request asked for.
 	Cost int64
 	// Exceeded tells that Cost did not fit. Unless Monitor is set, the request was then refused.
 	Exceeded bool
-	// Used is what counts against the limit now. After a limit was lowered it may exceed Limit.
+	// Used is what counts against the limit now, what is held included. After a limit was lowered it may
+	// exceed Limit.
 	Used int64
+	// Held is the part of it that is held, and may be given back.
+	Held int64
 	// Remaining is what could be taken now, never below zero. If a limit is 10 a second and 6 are used,
 	// it is 4.
 	Remaining int64
@@ -56,13 +64,13 @@ type Result struct {
 	// ResetAfter is how long until nothing is used, if nothing more is taken.
 	ResetAfter time.Duration
 	// RetryAfter is how long until Cost would fit; zero unless Exceeded, and Never where no waiting
-	// helps. The three are exact to the microsecond; while a changed Window has not been charged yet they
-	// may be too long, and those of a GCRA whose rate or burst was changed too short.
+	// helps. The three are exact to the microsecond. What is held may be given back at any moment: where
+	// only that helps, they are zero.
 	RetryAfter time.Duration
 }
 
 // RetryAfter returns how long until every policy that refused the request would let it pass: zero if
-// it is allowed, Never if one of them never will.
+// it is allowed or may be at any moment, Never if one of them never will.
 func (d *Decision) RetryAfter() time.Duration {
 	var longest time.Duration
 	if d.Allowed {
@@ -83,18 +91,21 @@ func (d *Decision) RetryAfter() time.Duration {
 
 // resultOf explains the state that the script left of a charge.
 func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
-	w := windowOf(c.Policy.Algorithm, s)
-	used, capacity := w.used(now), e.capacity(c.Policy.Algorithm)
 	r := Result{
-		Policy: c.Policy.name(), Algorithm: c.Policy.Algorithm, Partition: c.Policy.partition(), Unit: c.Policy.unit(),
+		Policy: c.Policy.name(), Partition: c.Policy.partition(), Unit: c.Policy.unit(), Algorithm: c.Policy.Algorithm,
 		Monitor: c.Policy.Monitor, Payment: c.Policy.Payment,
-		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Level: e.level,
-		Cost: c.Cost, Exceeded: !s.Fits,
-		Used: used, Remaining: max(capacity-used, 0),
-		ResetAfter: micros(w.after(now, 0)),
+		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Level: e.level, Unlimited: e.unlimited,
+		Cost: c.Cost, Exceeded: s.Done == 0,
 	}
-	if used > 0 {
-		r.NextAfter = micros(w.after(now, min(used, capacity)-1))
+	if e.unlimited {
+		return r
+	}
+	capacity := e.capacity(c.Policy.Algorithm)
+	w := window{State: s, algorithm: c.Policy.Algorithm, capacity: capacity}
+	r.Used, r.Held = w.used(now)+s.Held, s.Held
+	r.Remaining, r.ResetAfter = max(capacity-r.Used, 0), micros(w.after(now, 0))
+	if r.Used > 0 {
+		r.NextAfter = micros(w.after(now, min(r.Used, capacity)-1))
 	}
 	if r.Exceeded {
 		r.RetryAfter = micros(w.after(now, capacity-c.Cost))

@@ -14,15 +14,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // ShiftClock makes the limiter's estimate of Redis time wrong.
 func (l *Limiter) ShiftClock(d time.Duration) { l.clock.offset.Add(d.Microseconds()) }
 
-// UsedAndAfter returns what a state counts at now, and how long until it counts at most units.
-func UsedAndAfter(a Algorithm, s lua.State, now, units int64) (used, after int64) {
-	w := windowOf(a, &s)
-	return w.used(now), w.after(now, units)
+// UsedAndAfter returns what a state counts at now under a capacity, what is held included, and how long until
+// that is at most units.
+func UsedAndAfter(a Algorithm, s lua.State, capacity, now, units int64) (used, after int64) {
+	w := window{State: &s, algorithm: a, capacity: capacity}
+	return w.used(now) + s.Held, w.after(now, units)
 }
 
 // ResultOf explains a state, without overrides.
 func ResultOf(c Charge, s lua.State, now int64) Result {
-	return resultOf(&c, effective{limit: c.Policy.Limit, burst: c.Policy.Burst, window: c.Policy.Window, source: SourcePolicy}, &s, now)
+	return resultOf(&c, effective{limit: c.Policy.Limit, burst: c.Policy.Burst, window: c.Policy.Window, source: SourcePolicy, level: LevelPolicy}, &s, now)
 }
 
 // Around returns when the period that holds a moment begins and ends.

@@ -2,8 +2,10 @@ package ratelimit
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,10 @@ type Request struct {
 	Charges []Charge
 	// Peek decides and takes nothing.
 	Peek bool
+	// Hold names what the request holds, where a policy has a Lease: up to 128 bytes that no other request
+	// of the org has at the time. Admit makes one if it is empty; one that is known before makes it possible
+	// to settle a request whose answer was lost.
+	Hold string
 }
 
 // Charge asks a policy for units.
@@ -37,6 +43,10 @@ type Charge struct {
 	Cost int64
 	// Value is which of the policy's partitions is charged, where Org, Project and Key do not tell.
 	Value string
+	// AtOnce takes the cost at once, although the policy has a Lease. Concurrency only holds.
+	AtOnce bool
+	// Held is, for Settle and Renew, the cost that Admit was asked for.
+	Held int64
 }
 
 // Limiter decides requests against Redis. Safe for concurrent use; it has nothing to close.
@@ -71,7 +81,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 	return &Limiter{conn: conn, timeout: c.timeout, sets: sets, clock: clock{began: time.Now()}}, nil
 }
 
-// Admit decides a request. Either all its enforced charges are taken or none.
+// Admit decides a request. Either all its enforced charges are taken or held, or none.
 //
 // It makes one Redis call, and one or two more when the org's overrides are not in memory or were
 // changed. It returns within the timeout and as soon as ctx ends.
@@ -79,6 +89,18 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 // Errors: ErrInvalid and ErrStale took nothing. ErrUnavailable means that nobody knows: the charges may
 // have been taken, once; it wraps the context's error where that was the cause.
 func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
+	mode := lua.Take
+	if r.Peek {
+		mode = lua.Peek
+	}
+	if r.Hold == "" && slices.ContainsFunc(r.Charges, func(c Charge) bool { return c.lease() > 0 }) {
+		r.Hold = rand.Text()
+	}
+	return l.ask(ctx, &r, lua.Check{Mode: mode})
+}
+
+// ask puts a request to the script, again for as long as a change makes the answer stale.
+func (l *Limiter) ask(ctx context.Context, r *Request, check lua.Check) (Decision, error) {
 	if err := r.validate(); err != nil {
 		return Decision{}, err
 	}
@@ -94,7 +116,7 @@ func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
 		if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
 			now, _ = l.clock.now()
 		}
-		check, limits := l.check(&r, set, now)
+		limits := r.fill(&check, set, now)
 		answers, err := l.conn.Admit(ctx, []lua.Check{check})
 		if err != nil {
 			return Decision{}, unavailable(err)
@@ -103,15 +125,18 @@ func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
 		l.clock.set(a.Now)
 		switch a.Status {
 		case lua.Allowed, lua.Refused:
-			return r.decision(a, limits), nil
+			return r.decision(a, limits, check.Mode), nil
 		case lua.Invalid:
 			return Decision{}, fmt.Errorf("%w request: Redis refused a number of it", ErrInvalid)
 		}
 		l.stale.Add(1)
-		if r.Epoch != 0 && a.Keys != r.Epoch {
-			return Decision{}, ErrStale
+		now, known = a.Now, true
+		if r.Org != "" {
+			if r.Epoch != 0 && a.Epochs[0].Keys != r.Epoch {
+				return Decision{}, ErrStale
+			}
+			seen = a.Epochs[0].Limits
 		}
-		now, known, seen = a.Now, true, a.Limits
 	}
 	return Decision{}, fmt.Errorf("%w: the limits of the org changed %d times meanwhile", ErrUnavailable, attempts)
 }
@@ -129,6 +154,9 @@ func (r *Request) validate() error {
 	if len(r.Org) > maxTenant || len(r.Project) > maxTenant || len(r.Key) > maxTenant {
 		fault("Org, Project and Key must be at most %d bytes", maxTenant)
 	}
+	if len(r.Hold) > maxTenant {
+		fault("Hold must be at most %d bytes", maxTenant)
+	}
 	if len(r.Charges) == 0 || len(r.Charges) > lua.MaxPolicies {
 		fault("%d Charges, must be 1 to %d", len(r.Charges), lua.MaxPolicies)
 	}
@@ -139,6 +167,9 @@ func (r *Request) validate() error {
 		}
 		if c.Cost < 0 || c.Cost > MaxLimit {
 			fault("Cost %d of policy %q must be 0 to %d", c.Cost, c.Policy.Name, int64(MaxLimit))
+		}
+		if c.AtOnce && c.Policy.Algorithm == Concurrency {
+			fault("policy %q only holds; it takes nothing AtOnce", c.Policy.Name)
 		}
 		if r.value(c) == "" {
 			fault("policy %q is partitioned by %s, and there is no value for it", c.Policy.Name, c.Policy.partition())
@@ -170,25 +201,58 @@ func (r *Request) value(c *Charge) string {
 	return c.Value
 }
 
-// check puts a request into the script's terms, and tells the limits that it was given.
-func (l *Limiter) check(r *Request, set *overrideSet, now int64) (lua.Check, []effective) {
-	check := lua.Check{Keys: r.Epoch, Until: lua.MaxTime, Peek: r.Peek, Charges: make([]lua.Charge, len(r.Charges))}
+// fill puts a request into the script's terms, and tells the limits that it was given. A charge that nothing
+// limits is left out where it would be decided.
+func (r *Request) fill(check *lua.Check, set *overrideSet, now int64) []effective {
+	check.From, check.Until, check.ID = 0, lua.MaxTime, r.Hold
+	check.Charges = make([]lua.Charge, 0, len(r.Charges))
 	if r.Org != "" {
-		check.EpochKey, check.Limits = lua.EpochKey(r.Org), set.stamp
+		check.Epochs = []lua.Held{{Key: lua.EpochKey(r.Org), Keys: r.Epoch, Limits: set.stamp}}
 	}
 	limits := make([]effective, len(r.Charges))
 	for i := range r.Charges {
 		c := &r.Charges[i]
 		e := set.resolve(r, &c.Policy, now)
+		e.unlimited = e.unlimited && (check.Mode == lua.Take || check.Mode == lua.Peek)
 		limits[i] = e
 		check.From, check.Until = max(check.From, e.from), min(check.Until, e.until)
-		check.Charges[i] = lua.Charge{
-			Key: r.key(c), Algorithm: algorithms[c.Policy.Algorithm].script,
-			Limit: e.limit, Burst: e.burst, Window: e.window.Microseconds(), Start: e.start,
-			Cost: c.Cost, Enforced: !c.Policy.Monitor,
+		if !e.unlimited {
+			check.Charges = append(check.Charges, r.charge(c, &e))
 		}
 	}
-	return check, limits
+	return limits
+}
+
+func (r *Request) charge(c *Charge, e *effective) lua.Charge {
+	charge := lua.Charge{
+		Key: r.key(c), Algorithm: algorithms[c.Policy.Algorithm].script,
+		Limit: e.limit, Burst: e.burst, Window: e.window.Microseconds(), Start: e.start,
+		Units: c.Cost, Held: c.Held, Change: changes[e.change], Role: lua.Enforced,
+		Holds: c.Policy.Lease > 0, Lease: c.lease().Microseconds(),
+	}
+	if c.Policy.Monitor {
+		charge.Role = lua.Monitored
+	}
+	if c.Policy.Algorithm == Concurrency {
+		charge.Window = charge.Lease
+	}
+	if e.level == LevelPolicy {
+		charge.Change = lua.NoChange
+	}
+	return charge
+}
+
+// changes tells what the script calls a Change.
+var changes = map[Change]lua.Change{
+	KeepUsed: lua.KeepUsed, Proportional: lua.Proportional, Additive: lua.Additive, ResetUsed: lua.ResetUsed,
+}
+
+// lease returns for how long the cost is held; zero if it is taken at once.
+func (c *Charge) lease() time.Duration {
+	if c.AtOnce {
+		return 0
+	}
+	return c.Policy.Lease
 }
 
 func (r *Request) key(c *Charge) string {
@@ -202,14 +266,23 @@ func (r *Request) key(c *Charge) string {
 	return lua.LimitKey(r.Org, kind, value, endpoint, c.Policy.name(), algorithm)
 }
 
-func (r *Request) decision(a *lua.Answer, limits []effective) Decision {
+func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Decision {
 	d := Decision{
 		Allowed: a.Status == lua.Allowed,
 		At:      time.UnixMicro(a.Now).UTC(),
+		Hold:    r.Hold,
 		Results: make([]Result, len(r.Charges)),
 	}
+	states := a.States
 	for i := range r.Charges {
-		d.Results[i] = resultOf(&r.Charges[i], limits[i], &a.States[i], a.Now)
+		state := &lua.State{Done: 1}
+		if !limits[i].unlimited {
+			state, states = &states[0], states[1:]
+		}
+		d.Results[i] = resultOf(&r.Charges[i], limits[i], state, a.Now)
+		if mode == lua.Refund {
+			d.Results[i].Cost, d.Results[i].Exceeded, d.Results[i].RetryAfter = state.Done, false, 0
+		}
 	}
 	return d
 }

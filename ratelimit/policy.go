@@ -31,8 +31,8 @@ const (
 	// a Window, evenly. It has no windows whose edges could be used, and spreads what it lets pass; up to
 	// Burst and Limit together can pass within one Window.
 	GCRA
-	// Concurrency counts what runs now: units that a request holds until it is done. Window is how long a
-	// hold lasts that nobody renews, so that a crash gives its units back by itself.
+	// Concurrency counts what runs now: what requests hold until they are done. A crash gives its units back
+	// by itself when their Lease ends.
 	Concurrency
 )
 
@@ -81,8 +81,12 @@ type Policy struct {
 	// Limit is how many units a window may take, 0 to 999,999,999,999,999. Zero refuses everything.
 	Limit int64
 	// Window is at least a millisecond, at most 400 days, in whole microseconds. A CalendarWindow has a
-	// Period instead.
+	// Period instead, and Concurrency has none.
 	Window time.Duration
+	// Lease makes what is charged a hold: it counts for so long, and longer if it is renewed, until it is
+	// settled, perhaps for another cost. A hold that nobody settles falls away by itself. Concurrency needs
+	// it; for others zero, the default, takes units at once. Up to 24 hours, in whole microseconds.
+	Lease time.Duration
 	// Burst is how many units a GCRA lets pass at once, at least 1, and so few that they leak within 400
 	// days. Other algorithms have none.
 	Burst int64
@@ -109,6 +113,7 @@ const (
 	MaxLimit  = lua.MaxUnits
 	minWindow = time.Millisecond
 	maxWindow = lua.MaxWindow * time.Microsecond
+	maxLease  = 24 * time.Hour
 	maxName   = 64
 )
 
@@ -135,7 +140,7 @@ func Quota(limit int64, period Period) Policy {
 // Concurrent returns a policy of limit requests at once, named "concurrent", for each project. What a
 // process held that crashed is free again after 30 seconds.
 func Concurrent(limit int64) Policy {
-	return Policy{Name: "concurrent", Algorithm: Concurrency, Limit: limit, Window: 30 * time.Second, Partition: ByProject}
+	return Policy{Name: "concurrent", Algorithm: Concurrency, Limit: limit, Lease: 30 * time.Second, Partition: ByProject}
 }
 
 // Named returns the policy under another name.
@@ -153,6 +158,9 @@ func (p Policy) Aligned() Policy { p.Algorithm = AlignedWindow; return p }
 // Bucket returns the policy with the algorithm GCRA and a burst.
 func (p Policy) Bucket(burst int64) Policy { p.Algorithm, p.Burst = GCRA, burst; return p }
 
+// Reserved returns the policy with a Lease: a request holds its cost until it is settled.
+func (p Policy) Reserved(lease time.Duration) Policy { p.Lease = lease; return p }
+
 // Across returns the policy with Shared set: one count for all endpoints.
 func (p Policy) Across() Policy { p.Shared = true; return p }
 
@@ -168,8 +176,11 @@ func (p Policy) Monitored() Policy { p.Monitor = true; return p }
 // String describes the policy for logs: `"requests" 100 per 1m0s (sliding window, by project)`.
 func (p Policy) String() string {
 	var per any = p.Window
-	if p.Algorithm == CalendarWindow {
+	switch p.Algorithm {
+	case CalendarWindow:
 		per = p.Period
+	case Concurrency:
+		return fmt.Sprintf("%q %d at once (by %s)", p.Name, p.Limit, p.partition())
 	}
 	return fmt.Sprintf("%q %d per %v (%v, by %s)", p.Name, p.Limit, per, p.Algorithm, p.partition())
 }
@@ -215,23 +226,7 @@ func (p Policy) Validate() error {
 	if p.Limit < 0 || p.Limit > MaxLimit {
 		fault("Limit %d must be 0 to %d", p.Limit, int64(MaxLimit))
 	}
-	if p.Algorithm == CalendarWindow {
-		if p.Window != 0 {
-			fault("Window %v must be 0 beside a Period", p.Window)
-		}
-		if err := p.Period.validate(); err != nil {
-			fault("%w", err)
-		}
-	} else {
-		if p.Period != (Period{}) {
-			fault("Period %v must be empty beside a Window", p.Period)
-		}
-		if err := validWindow(p.Window); err != nil {
-			fault("%w", err)
-		} else if err := p.validBurst(); err != nil {
-			fault("%w", err)
-		}
-	}
+	p.validWindows(fault)
 	if !validName(string(p.partition())) {
 		fault("Partition %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Partition, maxName)
 	}
@@ -239,6 +234,37 @@ func (p Policy) Validate() error {
 		fault("Unit %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Unit, maxName)
 	}
 	return errors.Join(faults...)
+}
+
+// validWindows finds faults of what counts in time: Window, Period, Burst and Lease.
+func (p *Policy) validWindows(fault func(format string, args ...any)) {
+	if p.Algorithm != CalendarWindow && p.Period != (Period{}) {
+		fault("Period %v must be empty for a %v", p.Period, p.Algorithm)
+	}
+	if p.Lease != 0 || p.Algorithm == Concurrency {
+		if p.Lease < minWindow || p.Lease > maxLease || p.Lease%time.Microsecond != 0 {
+			fault("Lease %v must be %v to %v, in whole microseconds", p.Lease, minWindow, maxLease)
+		}
+	}
+	switch p.Algorithm {
+	case CalendarWindow, Concurrency:
+		if p.Window != 0 {
+			fault("Window %v must be 0 for a %v", p.Window, p.Algorithm)
+		}
+	default:
+		if err := validWindow(p.Window); err != nil {
+			fault("%w", err)
+			return // a bucket leaks by it
+		}
+	}
+	if p.Algorithm == CalendarWindow {
+		if err := p.Period.validate(); err != nil {
+			fault("%w", err)
+		}
+	}
+	if err := p.validBurst(); err != nil {
+		fault("%w", err)
+	}
 }
 
 // validBurst holds the bounds in which the script's arithmetic is exact.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"math"
 	"math/bits"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -9,77 +10,105 @@ import (
 // never is the answer to "how long until" for what waiting cannot bring about.
 const never int64 = -1
 
-// window is the running window of a policy as the script left it, and answers what a client wants to
-// know of it. The script alone decides; this arithmetic only foretells its decisions: exactly, but for
-// a sliding window or a bucket that was changed and not charged since. What is stored then still ends with the old
-// window, perhaps before the time told. Times are microseconds.
+// window is the state of a policy as the script left it, and answers what a client wants to know of it. The
+// script alone decides; this arithmetic only foretells its decisions, exactly, as long as nothing more is
+// taken, held or given back. Times are microseconds.
 type window struct {
-	algorithm         Algorithm
-	start, length     int64
-	current, previous int64
+	*lua.State
+	algorithm Algorithm
+	capacity  int64
 }
 
-func windowOf(a Algorithm, s *lua.State) window {
-	return window{algorithm: a, start: s.Start, length: s.Window, current: s.Current, previous: s.Previous}
+// used returns the units that count against the limit at now, those that are held besides.
+func (w *window) used(now int64) int64 { return w.carried(w.counted(now)) }
+
+// after returns how long from now until at most units are used or held. What is held may end at any moment:
+// where only that helps, it is 0.
+func (w *window) after(now, units int64) int64 {
+	switch {
+	case units < 0:
+		return never
+	case w.used(now)+w.Held <= units, units < w.Held:
+		return 0
+	}
+	counted, always := w.countedOf(units - w.Held)
+	if always {
+		return 0
+	}
+	return min(w.shrinks(now, counted), max(w.Ends-now, 0))
 }
 
-// used returns the units that count against the limit at now.
-func (w *window) used(now int64) int64 {
+// carried returns what units come to that were counted under another capacity, as state.lua does.
+func (w *window) carried(units int64) int64 {
+	switch w.Change {
+	case lua.Proportional:
+		return min(mulDivUp(units, w.capacity, w.Was), 2*MaxLimit)
+	case lua.Additive:
+		return max(min(units, w.Was)-max(w.Was-w.capacity, 0), 0)
+	case lua.ResetUsed:
+		return 0
+	}
+	return units
+}
+
+// countedOf returns the most that may be counted for at most units to be carried; always, if any may be.
+func (w *window) countedOf(units int64) (counted int64, always bool) {
+	switch w.Change {
+	case lua.Proportional:
+		return mulDiv(units, w.Was, w.capacity), false
+	case lua.Additive:
+		counted = units + max(w.Was-w.capacity, 0)
+		return counted, counted >= w.Was
+	case lua.ResetUsed:
+		return 0, true
+	}
+	return units, false
+}
+
+// counted returns the units that the script counts at now.
+func (w *window) counted(now int64) int64 {
 	switch {
 	case w.algorithm == GCRA:
 		return w.filled(now)
-	case w.algorithm != SlidingWindow || w.previous == 0:
-		return w.current
+	case w.algorithm != SlidingWindow || w.Previous == 0:
+		return w.Current
 	}
-	left := min(max(w.start+w.length-now, 0), w.length)
-	return w.current + mulDivUp(w.previous, left, w.length)
+	left := min(max(w.Start+w.Window-now, 0), w.Window)
+	return w.Current + mulDivUp(w.Previous, left, w.Window)
 }
 
-// after returns how long from now until at most units are used, if nothing more is taken.
-func (w *window) after(now, units int64) int64 {
-	if units < 0 {
-		return never
-	}
-	if w.used(now) <= units {
-		return 0
-	}
-	end := w.start + w.length
-	switch w.algorithm {
-	case GCRA:
+// shrinks returns how long from now until at most units are counted, for units < counted.
+func (w *window) shrinks(now, units int64) int64 {
+	switch {
+	case w.algorithm == GCRA:
 		return w.leaked(now, units)
-	case FixedWindow, AlignedWindow, CalendarWindow:
-		return end - now
+	case w.algorithm != SlidingWindow:
+		return w.Ends - now
+	case w.Current <= units: // the previous window's share has to shrink
+		return w.Start + shrunk(w.Previous, units-w.Current, w.Window) - now
 	}
-	if w.current <= units { // the previous window's share has to shrink
-		return w.start + shrunk(w.previous, units-w.current, w.length) - now
-	}
-	return end + shrunk(w.current, units, w.length) - now
+	return w.Start + w.Window + shrunk(w.Current, units, w.Window) - now
 }
 
-// filled returns the units in a bucket that is empty at start and current parts of 1/limit of a
-// microsecond; previous is the limit.
+// filled returns the units in a bucket.
 func (w *window) filled(now int64) int64 {
-	if now > w.start || w.previous == 0 {
+	if now > w.Start || w.Previous == 0 {
 		return 0
 	}
-	high, low := bits.Mul64(uint64(w.start-now), uint64(w.previous))
-	low, carry := bits.Add64(low, uint64(w.current), 0)
-	quotient, rest := bits.Div64(high+carry, low, uint64(w.length))
-	if rest > 0 {
-		quotient++
-	}
-	return int64(quotient)
+	high, low := bits.Mul64(uint64(w.Start-now), uint64(w.Previous))
+	low, carry := bits.Add64(low, uint64(w.Current), 0)
+	return up(divide(high+carry, low, w.Window))
 }
 
-// leaked returns how long until at most units are left in a bucket, for units < filled.
+// leaked returns how long until at most units are left in a bucket.
 func (w *window) leaked(now, units int64) int64 {
-	high, low := bits.Mul64(uint64(units), uint64(w.length))
-	if high == 0 && low < uint64(w.current) {
-		return w.start + 1 - now
+	high, low := bits.Mul64(uint64(units), uint64(w.Window))
+	if high == 0 && low < uint64(w.Current) {
+		return w.Start + 1 - now
 	}
-	low, borrow := bits.Sub64(low, uint64(w.current), 0)
-	early, _ := bits.Div64(high-borrow, low, uint64(w.previous))
-	return w.start - now - int64(early)
+	low, borrow := bits.Sub64(low, uint64(w.Current), 0)
+	early, _ := divide(high-borrow, low, w.Previous)
+	return w.Start - now - early
 }
 
 // shrunk returns how far into the next window a window's count weighs at most units, for units < count.
@@ -87,18 +116,31 @@ func shrunk(count, units, length int64) int64 {
 	return length - mulDiv(units, length, count)
 }
 
-// mulDiv returns a*b/c rounded down, for a <= c or b <= c.
+// mulDiv returns a*b/c rounded down.
 func mulDiv(a, b, c int64) int64 {
 	high, low := bits.Mul64(uint64(a), uint64(b))
-	quotient, _ := bits.Div64(high, low, uint64(c))
-	return int64(quotient)
+	quotient, _ := divide(high, low, c)
+	return quotient
 }
 
+// mulDivUp returns a*b/c rounded up.
 func mulDivUp(a, b, c int64) int64 {
 	high, low := bits.Mul64(uint64(a), uint64(b))
-	quotient, rest := bits.Div64(high, low, uint64(c))
-	if rest > 0 {
+	return up(divide(high, low, c))
+}
+
+// divide returns a quotient, at most half of the largest number, and whether there is a rest.
+func divide(high, low uint64, by int64) (quotient int64, rest bool) {
+	if high >= uint64(by) {
+		return math.MaxInt64 / 2, false
+	}
+	q, r := bits.Div64(high, low, uint64(by))
+	return int64(min(q, math.MaxInt64/2)), r > 0
+}
+
+func up(quotient int64, rest bool) int64 {
+	if rest {
 		quotient++
 	}
-	return int64(quotient)
+	return quotient
 }

@@ -3,6 +3,7 @@ package limittest
 import (
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -15,29 +16,44 @@ type Entry struct {
 	End   int64
 }
 
-// Model decides checks as Redis should: the states by their keys, and arithmetic without bounds. It
-// takes the time as an argument and compares no epoch. A nil Model is empty and takes only checks that
-// charge nothing. Not safe for concurrent use.
-type Model map[string]Entry
+// Model decides checks as Redis should, with arithmetic without bounds. It takes the time as an argument and
+// compares no epoch. Make it with NewModel. Not safe for concurrent use.
+type Model struct {
+	// States are the states by their keys.
+	States map[string]Entry
+	// Holds are by their keys the holds, "<units>:<id>", and the time when each ends.
+	Holds map[string]map[string]int64
+	// Written are the keys that were written or removed; the caller may clear it.
+	Written map[string]bool
+}
+
+// NewModel returns an empty model.
+func NewModel() *Model {
+	return &Model{States: map[string]Entry{}, Holds: map[string]map[string]int64{}, Written: map[string]bool{}}
+}
 
 // account is what a policy counts, brought to the present.
 type account interface {
-	used(now int64) *big.Int
-	take(now int64, c lua.Charge) Entry
-	state(fits bool) lua.State
+	counted(now int64) *big.Int
+	fill(now, units int64)
+	// add takes units, or gives back some that were taken at a time, and returns the numbers to store.
+	add(now, units, taken int64) (at, x, y, z int64)
+	// state returns Start, Window, Current, Previous and Ends.
+	state() lua.State
 }
 
-// counter is a state as the model sees it: units in numbered stretches of time. A fixed window is
-// number 0 and begins at its first charge; sliding windows are numbered from the start of the clock.
-type counter struct {
-	algorithm  lua.Algorithm
-	at, length int64
-	number     int64
-	units      map[int64]*big.Int
+// policy is a charge of a check with what is stored of it.
+type policy struct {
+	lua.Charge
+	account
+	holds    map[string]int64
+	capacity int64
+	was      int64
+	change   lua.Change
 }
 
-// Admit decides a check at a Redis time in microseconds.
-func (m Model) Admit(now int64, check lua.Check) lua.Answer {
+// Admit does a check at a Redis time in microseconds.
+func (m *Model) Admit(now int64, check lua.Check) lua.Answer {
 	answer := lua.Answer{Status: lua.Allowed, Now: now}
 	if !valid(&check) {
 		answer.Status = lua.Invalid
@@ -47,42 +63,241 @@ func (m Model) Admit(now int64, check lua.Check) lua.Answer {
 		answer.Status = lua.Stale
 		return answer
 	}
-	accounts := make([]account, len(check.Charges))
-	fits := make([]bool, len(check.Charges))
-	for i, c := range check.Charges {
-		accounts[i] = m.open(now, c)
-		most := c.Limit
-		if c.Algorithm == lua.GCRA && c.Limit > 0 {
-			most = c.Burst
-		}
-		room := new(big.Int).Sub(big.NewInt(most), accounts[i].used(now))
-		fits[i] = most > 0 && (c.Cost == 0 || room.Cmp(big.NewInt(c.Cost)) >= 0)
-		if c.Enforced && !fits[i] {
-			answer.Status = lua.Refused
+	if check.Mode == lua.Reset {
+		for _, c := range check.Charges {
+			delete(m.States, c.Key)
+			m.Written[c.Key] = true
+			if c.Holds || c.Algorithm == lua.Concurrency {
+				delete(m.Holds, holdsKey(&c))
+				m.Written[holdsKey(&c)] = true
+			}
 		}
 	}
+	policies := make([]*policy, len(check.Charges))
+	done := make([]int64, len(check.Charges))
 	for i, c := range check.Charges {
-		if answer.Status == lua.Allowed && !check.Peek && fits[i] && c.Cost > 0 {
-			m[c.Key] = accounts[i].take(now, c)
+		policies[i] = m.open(now, c)
+	}
+	switch check.Mode {
+	case "", lua.Take, lua.Peek:
+		answer.Status = m.decide(now, &check, policies, done)
+	default:
+		for i, p := range policies {
+			done[i] = m.do(now, &check, p)
 		}
-		answer.States = append(answer.States, accounts[i].state(fits[i]))
+	}
+	for i, p := range policies {
+		s := p.state()
+		s.Done, s.Held, s.Was, s.Change = done[i], p.held(now), p.was, p.change
+		answer.States = append(answer.States, s)
 	}
 	return answer
 }
 
-// Used returns the units that count against a charge at a Redis time in microseconds.
-func (m Model) Used(now int64, c lua.Charge) int64 {
-	return m.open(now, c).used(now).Int64()
+func (m *Model) decide(now int64, check *lua.Check, policies []*policy, fits []int64) lua.Status {
+	status := lua.Allowed
+	for i, p := range policies {
+		room := new(big.Int).Sub(big.NewInt(p.capacity), p.used(now))
+		room.Sub(room, big.NewInt(p.held(now)))
+		if p.capacity > 0 && (p.Units == 0 || room.Cmp(big.NewInt(p.Units)) >= 0) {
+			fits[i] = 1
+		} else if p.Role == lua.Enforced {
+			status = lua.Refused
+		}
+	}
+	for i, p := range policies {
+		holds := p.Lease > 0 && (p.Holds || p.Algorithm == lua.Concurrency)
+		takes := status == lua.Allowed || p.Role == lua.Candidate && !holds
+		switch {
+		case !takes || fits[i] == 0 || p.Units == 0 || check.Mode == lua.Peek:
+		case holds:
+			m.hold(now, p, p.Units, check.ID)
+		default:
+			m.add(now, p, p.Units, now)
+		}
+	}
+	return status
+}
+
+// do does one charge of a mode that decides nothing.
+func (m *Model) do(now int64, check *lua.Check, p *policy) int64 {
+	member := fmt.Sprintf("%d:%s", p.Held, check.ID)
+	switch check.Mode {
+	case lua.Reset:
+		return 1
+	case lua.Refund:
+		before := p.used(now).Int64()
+		taken := check.At
+		if taken == 0 {
+			taken = now
+		}
+		if before > 0 && p.Units > 0 && p.capacity > 0 {
+			m.add(now, p, -p.Units, taken)
+		}
+		return before - p.used(now).Int64()
+	}
+	if p.holds[member] <= now || check.Mode == lua.Renew && p.Lease == 0 {
+		return 0
+	}
+	if check.Mode == lua.Renew {
+		m.hold(now, p, p.Held, check.ID)
+		return 1
+	}
+	p.sweep(now)
+	delete(p.holds, member)
+	m.keep(p)
+	if p.Units > 0 && p.capacity > 0 && p.Algorithm != lua.Concurrency {
+		m.add(now, p, p.Units, now)
+	}
+	return 1
+}
+
+// Used returns the units that count against a charge at a Redis time in microseconds, held ones included.
+func (m *Model) Used(now int64, c lua.Charge) int64 {
+	p := m.open(now, c)
+	return p.used(now).Int64() + p.held(now)
+}
+
+func holdsKey(c *lua.Charge) string {
+	if c.Algorithm == lua.Concurrency {
+		return c.Key
+	}
+	return lua.HoldsKey(c.Key)
+}
+
+func (m *Model) open(now int64, c lua.Charge) *policy {
+	p := &policy{Charge: c, capacity: c.Limit}
+	if c.Algorithm == lua.GCRA && c.Limit > 0 {
+		p.capacity = c.Burst
+	}
+	p.was = p.capacity
+	if c.Holds || c.Algorithm == lua.Concurrency {
+		p.holds = m.Holds[holdsKey(&c)]
+	}
+	if s, ok := parse(m.States[c.Key].Value, c.Algorithm); ok {
+		if p.account = s.open(now, c); p.account != nil {
+			p.was = s.capacity
+			if s.capacity != p.capacity || s.window != c.Window || c.Algorithm == lua.GCRA && s.x != c.Limit {
+				if p.change = c.Change; c.Change == lua.NoChange {
+					p.change = s.change
+				}
+			}
+			return p
+		}
+	}
+	p.account = begin(now, c)
+	return p
+}
+
+// used returns what counts of what was counted, after a change of the capacity.
+func (p *policy) used(now int64) *big.Int {
+	units, was, is := p.counted(now), big.NewInt(p.was), big.NewInt(p.capacity)
+	switch p.change {
+	case lua.Proportional:
+		units.Mul(units, is)
+		units.Add(units, new(big.Int).Sub(was, big.NewInt(1))).Div(units, was)
+		return least(units, big.NewInt(2*lua.MaxUnits))
+	case lua.Additive: // what is available is what was, and what is new
+		available := most(new(big.Int).Sub(was, units), new(big.Int))
+		available = least(available, is)
+		available.Add(available, most(new(big.Int).Sub(is, was), new(big.Int)))
+		return available.Sub(is, available)
+	case lua.ResetUsed:
+		return new(big.Int)
+	}
+	return units
+}
+
+func least(a, b *big.Int) *big.Int {
+	if a.Cmp(b) < 0 {
+		return new(big.Int).Set(a)
+	}
+	return new(big.Int).Set(b)
+}
+
+func most(a, b *big.Int) *big.Int {
+	if a.Cmp(b) > 0 {
+		return new(big.Int).Set(a)
+	}
+	return new(big.Int).Set(b)
+}
+
+func (m *Model) add(now int64, p *policy, units, taken int64) {
+	if used := p.used(now); used.Cmp(p.counted(now)) != 0 {
+		p.fill(now, used.Int64())
+	}
+	at, x, y, z := p.account.add(now, units, taken)
+	m.Written[p.Key] = true
+	p.was, p.change = p.capacity, lua.KeepUsed
+	if p.counted(now).Sign() == 0 {
+		delete(m.States, p.Key)
+		return
+	}
+	change := max(p.Change, lua.KeepUsed)
+	m.States[p.Key] = Entry{
+		Value: fmt.Sprintf("%s:%d:%d:%d:%d:%d:%d:%d", p.Algorithm, at, p.Window, p.capacity, change, x, y, z),
+		End:   p.state().Ends,
+	}
+}
+
+// held returns the units that are held at now.
+func (p *policy) held(now int64) (units int64) {
+	for member, end := range p.holds {
+		if end > now {
+			units += unitsOf(member)
+		}
+	}
+	return units
+}
+
+func unitsOf(member string) int64 {
+	text, _, _ := strings.Cut(member, ":")
+	units, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		panic("limittest: a hold is " + member)
+	}
+	return units
+}
+
+func (p *policy) sweep(now int64) {
+	for member, end := range p.holds {
+		if end <= now {
+			delete(p.holds, member)
+		}
+	}
+}
+
+func (m *Model) hold(now int64, p *policy, units int64, id string) {
+	if p.holds == nil {
+		p.holds = map[string]int64{}
+	}
+	p.sweep(now)
+	p.holds[fmt.Sprintf("%d:%s", units, id)] = now + p.Lease
+	m.keep(p)
+}
+
+// keep stores the holds, if there are any.
+func (m *Model) keep(p *policy) {
+	m.Written[holdsKey(&p.Charge)] = true
+	if len(p.holds) == 0 {
+		delete(m.Holds, holdsKey(&p.Charge))
+		return
+	}
+	m.Holds[holdsKey(&p.Charge)] = p.holds
 }
 
 func valid(check *lua.Check) bool {
 	within := func(v, low, high int64) bool { return v >= low && v <= high }
-	ok := within(check.From, 0, lua.MaxTime) && within(check.Until, 0, lua.MaxTime) &&
+	ok := within(check.From, 0, lua.MaxTime) && within(check.Until, 0, lua.MaxTime) && within(check.At, 0, lua.MaxTime) &&
 		len(check.Charges) <= lua.MaxPolicies
 	for _, c := range check.Charges {
-		ok = ok && within(c.Limit, 0, lua.MaxUnits) && within(c.Window, 1, lua.MaxWindow) && within(c.Cost, 0, lua.MaxUnits)
+		ok = ok && within(c.Limit, 0, lua.MaxUnits) && within(c.Window, 1, lua.MaxWindow) && within(c.Units, 0, lua.MaxUnits) &&
+			within(int64(c.Change), int64(lua.NoChange), int64(lua.ResetUsed)) && within(c.Held, 0, lua.MaxUnits)
+		if c.Holds || c.Algorithm == lua.Concurrency {
+			ok = ok && within(c.Lease, 0, lua.MaxWindow)
+		}
 		switch c.Algorithm {
-		case lua.Fixed, lua.Sliding:
+		case lua.Fixed, lua.Sliding, lua.Concurrency:
 		case lua.Calendar:
 			ok = ok && within(c.Start, 0, lua.MaxTime)
 		case lua.GCRA:
@@ -94,113 +309,52 @@ func valid(check *lua.Check) bool {
 	return ok
 }
 
-// open reads the state of a charge and brings it to the present; where nothing counts, it is a new one.
-func (m Model) open(now int64, c lua.Charge) account {
-	n, stored := parse(m[c.Key].Value, c.Algorithm)
-	switch c.Algorithm {
-	case lua.Calendar:
-		return openPage(now, c, n, stored)
-	case lua.GCRA:
-		return openBucket(now, c, n, stored)
-	}
-	s := &counter{algorithm: c.Algorithm, at: n[0], length: n[1], units: map[int64]*big.Int{0: big.NewInt(n[2])}}
-	if stored && c.Algorithm == lua.Sliding {
-		s.number = s.at / s.length
-		s.units = map[int64]*big.Int{s.number: big.NewInt(n[2]), s.number - 1: big.NewInt(n[3])}
-	}
-	if stored && s.bring(now, c) {
-		return s
-	}
-	s = &counter{algorithm: c.Algorithm, at: now, length: c.Window, units: map[int64]*big.Int{}}
-	if c.Algorithm == lua.Sliding {
-		s.number = now / c.Window
-	}
-	return s
+// state is a stored text.
+type state struct {
+	algorithm            lua.Algorithm
+	at, window, capacity int64
+	change               lua.Change
+	x, y, z              int64
 }
 
-// bring reports whether anything of a state counts at now, under the window of c.
-func (s *counter) bring(now int64, c lua.Charge) bool {
-	if c.Algorithm == lua.Fixed {
-		s.length = min(s.length, c.Window)
-		return s.at <= now && now < s.at+s.length || s.at > now && s.at-now < s.length
-	}
-	if (s.number+2)*s.length <= now {
-		return false
-	}
-	if s.length != c.Window { // all that counted at the last charge moves to that moment
-		all := s.used(s.at)
-		s.length, s.number = c.Window, s.at/c.Window
-		s.units = map[int64]*big.Int{s.number: all}
-	}
-	newest := s.number
-	s.number = max(newest, now/s.length)
-	return s.number-newest < 2 && newest*s.length-now < s.length
-}
-
-// in returns the units of a stretch; those of the one before the running one weigh less with time.
-func (s *counter) in(number int64) *big.Int {
-	if n := s.units[number]; n != nil {
-		return n
-	}
-	return new(big.Int)
-}
-
-// used returns what counts at now.
-func (s *counter) used(now int64) *big.Int {
-	if s.algorithm == lua.Fixed {
-		return s.in(0)
-	}
-	left := min((s.number+1)*s.length-now, s.length)
-	weighed := new(big.Int).Mul(s.in(s.number-1), big.NewInt(left))
-	weighed.Add(weighed, big.NewInt(s.length-1)) // rounds up
-	weighed.Div(weighed, big.NewInt(s.length))
-	return weighed.Add(weighed, s.in(s.number))
-}
-
-// take adds the cost of a charge and returns what is stored then.
-func (s *counter) take(now int64, c lua.Charge) Entry {
-	s.units[s.number] = new(big.Int).Add(s.in(s.number), big.NewInt(c.Cost))
-	end := s.at + c.Window
-	if c.Algorithm == lua.Fixed {
-		s.length = c.Window
-	} else {
-		s.at, end = max(s.at, now), (s.number+2)*s.length
-	}
-	st := s.state(true)
-	return Entry{
-		Value: fmt.Sprintf("%s:%d:%d:%d:%d", c.Algorithm, s.at, s.length, st.Current, st.Previous),
-		End:   end,
-	}
-}
-
-func (s *counter) state(fits bool) lua.State {
-	st := lua.State{Fits: fits, Start: s.at, Window: s.length, Current: s.in(s.number).Int64()}
-	if s.algorithm == lua.Sliding {
-		st.Start, st.Previous = s.number*s.length, s.in(s.number-1).Int64()
-	}
-	return st
-}
-
-// parse reads the numbers of a stored text; ok is false for everything that the algorithm would not have
-// stored.
-func parse(text string, a lua.Algorithm) (n [4]int64, ok bool) {
+// parse reads a stored text; ok is false for everything that the algorithm would not have stored.
+func parse(text string, a lua.Algorithm) (s state, ok bool) {
 	parts := strings.Split(text, ":")
-	if len(parts) != 5 || parts[0] != string(a) {
-		return n, false
+	if len(parts) != 8 || parts[0] != string(a) || a == lua.Concurrency || len(parts[4]) != 1 {
+		return s, false
 	}
-	last := int64(2 * lua.MaxUnits)
-	if a == lua.Calendar || a == lua.GCRA {
-		last = lua.MaxTime
-	}
-	for i, most := range [...]int64{lua.MaxTime, lua.MaxWindow, 2 * lua.MaxUnits, last} {
+	var n [7]int64
+	for i, most := range [...]int64{lua.MaxTime, lua.MaxWindow, lua.MaxUnits, 3, 2 * lua.MaxUnits, 2 * lua.MaxUnits, lua.MaxWindow} {
 		if parts[i+1] == "" || strings.Trim(parts[i+1], "0123456789") != "" {
-			return n, false
+			return s, false
 		}
 		v, _ := new(big.Int).SetString(parts[i+1], 10)
 		if v.Cmp(big.NewInt(most)) > 0 {
-			return n, false
+			return s, false
 		}
 		n[i] = v.Int64()
 	}
-	return n, n[1] > 0
+	return state{a, n[0], n[1], n[2], lua.Change(n[3]), n[4], n[5], n[6]}, n[1] > 0 && n[2] > 0
+}
+
+// open brings a stored state to the present, under the policy of c; nil where nothing of it counts.
+func (s *state) open(now int64, c lua.Charge) account {
+	switch c.Algorithm {
+	case lua.Calendar:
+		return openPage(now, c, s)
+	case lua.GCRA:
+		return openBucket(now, c, s)
+	}
+	return openCounter(now, c, s)
+}
+
+// begin returns an account in which nothing counts.
+func begin(now int64, c lua.Charge) account {
+	switch c.Algorithm {
+	case lua.Calendar:
+		return newPage(now, c)
+	case lua.GCRA:
+		return newBucket(now, c)
+	}
+	return newCounter(now, c)
 }

@@ -21,7 +21,7 @@ func traceSteps(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("TOLLGATE_TRACE_STEPS")
 	if text == "" {
-		return 25
+		return 250
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
@@ -70,7 +70,8 @@ func run(t *testing.T, rdb redis.UniversalClient, steps int, c *clock, kinds ...
 			tr.step()
 		}
 	})
-	for _, kind := range append(kinds, "refused", "allowed", "invalid", "written", "untouched", "previous weighs", "monitored", "future") {
+	for _, kind := range append(kinds, "refused", "allowed", "invalid", "written", "untouched",
+		"previous weighs", "monitored", "future", "held", "settled", "not held", "renewed", "given back", "candidate", "changed", "carried") {
 		if seen[kind] == 0 {
 			t.Errorf("no trace met %q: %v", kind, seen)
 		}
@@ -86,13 +87,17 @@ type clock struct {
 
 func newClock(t *testing.T, rdb redis.UniversalClient) *clock {
 	t.Helper()
-	source, err := os.ReadFile("../../lua/admit.lua")
-	if err != nil {
-		t.Fatalf("ReadFile: %v", err)
+	var source []byte
+	for _, name := range []string{"algorithms", "state", "admit"} {
+		text, err := os.ReadFile("../../lua/" + name + ".lua")
+		if err != nil {
+			t.Fatalf("ReadFile: %v", err)
+		}
+		source = append(source, text...)
 	}
 	const call = "redis.call('TIME')"
 	if n := strings.Count(string(source), call); n != 1 {
-		t.Fatalf("admit.lua holds %s %d times, want once", call, n)
+		t.Fatalf("the script holds %s %d times, want once", call, n)
 	}
 	const set = "{ table.remove(ARGV, #ARGV - 1), table.remove(ARGV) }" // seconds, microseconds
 	c := &clock{rdb: rdb, frozen: redis.NewScript(strings.Replace(string(source), call, set, 1))}

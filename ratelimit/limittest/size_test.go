@@ -47,6 +47,10 @@ func TestBytesPerKey(t *testing.T) {
 		{"calendar window", ratelimit.Quota(1_000_000, ratelimit.Monthly(1, time.UTC)), 1000, 10, "", 200},
 		{"GCRA", ratelimit.PerMinute(100).Bucket(20), 1, 10, "", 200},
 		{"sliding window, largest numbers", ratelimit.Per(ratelimit.MaxLimit, 400*24*time.Hour), ratelimit.MaxLimit / 10, 10, "", 300},
+		{"concurrency, 1 request", ratelimit.Concurrent(1000), 1, 1, "", 250},
+		{"concurrency, 10 requests", ratelimit.Concurrent(1000), 1, 10, "", 900},
+		{"concurrency, 100 requests", ratelimit.Concurrent(1000), 1, 100, "", 9000},
+		{"tokens held by 1 request", ratelimit.PerMinute(100_000).Reserved(time.Minute), 1000, 1, ":holds", 250},
 	} {
 		org := redistest.Org(t)
 		for range tt.requests {

@@ -1,0 +1,146 @@
+-- state.lua: what is stored of a policy. Between algorithms.lua and admit.lua.
+--
+-- A state is '<algorithm>:<at>:<window>:<capacity>:<change>:<x>:<y>:<z>': the capacity and the window that it
+-- was written under, and what its algorithm makes of the rest. Holds are a sorted set: '<units>:<id>' by the
+-- time when it ends, and 'held', whose score is minus the sum of all units. What cannot be read, whatever its
+-- type, counts as nothing and is replaced at the next write, so that damage never locks anybody out.
+-- TTL    PEXPIREAT of the moment when a key cannot matter any more, set with every write.
+
+-- carried returns what the units in use come to after the capacity or the rate was changed.
+local function carried(p, s, used)
+  if s.change == PROPORTIONAL then return math.min(share(used, p.capacity, s.capacity), 2 * LIMIT) end
+  if s.change == ADDITIVE then
+    return math.max(math.min(used, s.capacity) - math.max(s.capacity - p.capacity, 0), 0)
+  end
+  return s.change == RESET and 0 or used
+end
+
+-- stored reads the state of a policy, or returns nothing.
+local function stored(p)
+  local value = redis.pcall('GET', p.key)
+  if type(value) ~= 'string' then return end
+  local kind, at, window, capacity, change, x, y, z =
+    string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d):(%d+):(%d+):(%d+)$')
+  if kind ~= p.kind then return end
+  local s = {
+    at = integer(at, 0, TIME), window = integer(window, 1, WINDOW), capacity = integer(capacity, 1, LIMIT),
+    change = integer(change, KEEP, RESET), x = integer(x, 0, 2 * LIMIT), y = integer(y, 0, 2 * LIMIT), z = integer(z, 0, WINDOW),
+  }
+  if not (s.at and s.window and s.capacity and s.change and s.x and s.y and s.z) then return end
+  if s.capacity == p.capacity and s.window == p.window and (kind ~= 'g' or s.x == p.limit) then
+    s.change = KEEP
+  else
+    s.change = p.change or s.change
+  end
+  return p.algorithm.open(p, s) or nil
+end
+
+-- expired returns the holds that have ended, and their units.
+local function expired(p)
+  local ended, units = redis.call('ZRANGEBYSCORE', p.holds, 1, string.format('%.0f', now)), 0
+  for _, member in ipairs(ended) do units = units + (integer(string.match(member, '^%d+') or '', 0, LIMIT) or 0) end
+  return ended, units
+end
+
+-- load returns the state of a policy as it is now: the units `used`, and besides those `held`.
+local function load(p)
+  local s = p.kind ~= 'h' and stored(p)
+  if not s then
+    s = p.algorithm.start(p)
+    s.capacity, s.change, s.ends = p.capacity, KEEP, now
+  end
+  s.counted = p.algorithm.used(s)
+  s.used, s.held, s.ended = carried(p, s, s.counted), 0, {}
+  if p.holds then
+    local sum = redis.pcall('ZSCORE', p.holds, 'held')
+    local units = type(sum) == 'string' and integer(-tonumber(sum), 0, LIMIT)
+    s.damaged = sum and not units
+    if units then
+      s.ended, s.freed = expired(p)
+      s.held = math.max(units - s.freed, 0)
+    end
+  end
+  return s
+end
+
+-- add takes units, or gives back some that were taken at a time.
+local function add(p, s, units, at)
+  if s.used ~= s.counted then p.algorithm.fill(p, s, s.used) end
+  local x, y, z = p.algorithm.add(p, s, units, at)
+  s.used = p.algorithm.used(s)
+  s.counted, s.capacity, s.change = s.used, p.capacity, KEEP
+  if s.used == 0 then
+    redis.call('DEL', p.key)
+  else
+    redis.call('SET', p.key,
+      string.format('%s:%.0f:%.0f:%.0f:%d:%.0f:%.0f:%.0f', p.kind, s.at, p.window, p.capacity, p.change or KEEP, x, y, z),
+      'PXAT', string.format('%.0f', math.ceil(s.ends / 1000)))
+  end
+end
+
+-- member is what stands for a hold.
+local function member(units, id) return string.format('%.0f:%s', units, id) end
+
+-- sweep removes the holds that have ended.
+local function sweep(p, s)
+  if s.damaged then redis.call('DEL', p.holds) end
+  for _, ended in ipairs(s.ended) do redis.call('ZREM', p.holds, ended) end
+end
+
+-- set_held writes the sum of what is held, and when the last hold ends.
+local function set_held(p, s, units)
+  s.held = units
+  if units == 0 then
+    redis.call('DEL', p.holds)
+    return
+  end
+  redis.call('ZADD', p.holds, string.format('%.0f', -units), 'held')
+  local last = redis.call('ZRANGE', p.holds, -1, -1, 'WITHSCORES')[2]
+  redis.call('PEXPIREAT', p.holds, string.format('%.0f', math.ceil(tonumber(last) / 1000)))
+end
+
+-- hold holds units under an id. Again under the same id it only lasts longer.
+local function hold(p, s, units, id)
+  sweep(p, s)
+  local new = redis.call('ZADD', p.holds, string.format('%.0f', now + p.lease), member(units, id)) == 1
+  set_held(p, s, new and s.held + units or s.held)
+end
+
+-- holding returns whether units are held under an id.
+local function holding(p, units, id)
+  local ends = redis.pcall('ZSCORE', p.holds, member(units, id))
+  return type(ends) == 'string' and tonumber(ends) > now
+end
+
+-- release ends a hold.
+local function release(p, s, units, id)
+  sweep(p, s)
+  redis.call('ZREM', p.holds, member(units, id))
+  set_held(p, s, math.max(s.held - units, 0))
+end
+
+local key, arg = 0, 0
+local function next_key() key = key + 1; return KEYS[key] end
+local function next_arg() arg = arg + 1; return ARGV[arg] end
+
+-- policy reads one (admit.lua, POLICY), or returns nothing where a number is out of its bounds. A bucket has
+-- to leak empty within the longest window, which keeps all its products and quotients exact.
+local function policy()
+  local p = { key = next_key(), kind = next_arg() }
+  p.algorithm = algorithms[p.kind]
+  p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
+  local extra, change, lease = next_arg(), next_arg(), next_arg()
+  p.extra, p.change, p.lease = integer(extra, 0, TIME), integer(change, KEEP, RESET), integer(lease, 0, WINDOW)
+  p.units, p.role = integer(next_arg(), 0, LIMIT), integer(next_arg(), 0, LIMIT)
+  p.holds = lease ~= '-' and (p.kind == 'h' and p.key or next_key()) or nil
+  p.capacity = p.limit
+  if not (p.algorithm and p.limit and p.window and p.units and p.role) or not p.extra and extra ~= '-'
+    or not p.change and change ~= '-' or not p.lease and (lease ~= '-' or p.kind == 'h') then
+    return
+  end
+  if p.kind == 'g' then
+    p.capacity = p.limit > 0 and p.extra or 0
+    if not p.extra or p.extra > LIMIT or p.limit > WINDOW or p.limit > 0 and p.extra * p.window > p.limit * WINDOW then return end
+  end
+  return p
+end

@@ -1,0 +1,77 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// ErrNotHeld: nothing is held under that name any more, or never was: it was settled before, or its lease
+// ended. Nothing was taken.
+var ErrNotHeld = errors.New("ratelimit: not held")
+
+// Settle ends what a request holds: the request that was admitted, with the Hold of its decision, what each
+// charge Held, and as Cost what it really came to. That is taken at once, whatever the limit is; zero gives
+// everything back. Charges of Concurrency only end. A hold is settled once: who comes again, or after the
+// lease, gets ErrNotHeld for the policies named in it, and nothing is taken for those.
+//
+// One Redis call, as Admit; it does not compare the request's Epoch, for what was begun has to be ended. The
+// decision tells the numbers after it. Errors: ErrInvalid, ErrNotHeld, ErrUnavailable.
+func (l *Limiter) Settle(ctx context.Context, r Request) (Decision, error) {
+	return l.held(ctx, r, lua.Settle)
+}
+
+// Renew makes what a request holds last for the whole lease from now on. The request is as for Settle; its
+// costs do not matter. Errors: ErrInvalid, ErrNotHeld, ErrUnavailable.
+func (l *Limiter) Renew(ctx context.Context, r Request) (Decision, error) {
+	return l.held(ctx, r, lua.Renew)
+}
+
+func (l *Limiter) held(ctx context.Context, r Request, mode lua.Mode) (Decision, error) {
+	for i := range r.Charges {
+		if c := &r.Charges[i]; c.lease() == 0 || c.Held < 1 || c.Held > MaxLimit || r.Hold == "" {
+			return Decision{}, fmt.Errorf("%w request: policy %q needs a Lease, Held 1 to %d and the request its Hold", ErrInvalid, c.Policy.Name, int64(MaxLimit))
+		}
+	}
+	r.Epoch = 0
+	d, err := l.ask(ctx, &r, lua.Check{Mode: mode})
+	if err != nil {
+		return Decision{}, err
+	}
+	var lost []error
+	for i := range d.Results {
+		if d.Results[i].Exceeded {
+			d.Results[i].Exceeded, d.Results[i].RetryAfter = false, 0
+			lost = append(lost, fmt.Errorf("%w: policy %q", ErrNotHeld, d.Results[i].Policy))
+		}
+	}
+	return d, errors.Join(lost...)
+}
+
+// Refund gives back what a request took at a time, which is the At of its decision: for each charge its Cost,
+// or less where less of it still counts, never more. It is for a request that was admitted and whose work
+// was not done; nothing tells whether it was given back before, so do it once. In the decision Cost is what
+// was given back. One Redis call. Errors: ErrInvalid, ErrUnavailable, after which nobody knows.
+func (l *Limiter) Refund(ctx context.Context, r Request, taken time.Time) (Decision, error) {
+	for i := range r.Charges {
+		if c := &r.Charges[i]; c.lease() != 0 {
+			return Decision{}, fmt.Errorf("%w request: policy %q has a Lease: Settle it, or refund what was taken AtOnce", ErrInvalid, c.Policy.Name)
+		}
+	}
+	if at := taken.UnixMicro(); taken.IsZero() || at < 1 || at > lua.MaxTime {
+		return Decision{}, fmt.Errorf("%w request: taken must be the At of the decision that took it", ErrInvalid)
+	}
+	r.Epoch = 0
+	return l.ask(ctx, &r, lua.Check{Mode: lua.Refund, At: taken.UnixMicro()})
+}
+
+// Reset forgets what was taken and held of each policy of a request: the next one begins anew. One Redis
+// call. Errors: ErrInvalid, ErrUnavailable.
+func (l *Limiter) Reset(ctx context.Context, r Request) error {
+	r.Epoch = 0
+	_, err := l.ask(ctx, &r, lua.Check{Mode: lua.Reset})
+	return err
+}
