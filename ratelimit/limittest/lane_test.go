@@ -3,6 +3,7 @@ package limittest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -136,10 +137,11 @@ type watch struct {
 	mu    sync.Mutex
 	names []string
 	keys  []string
+	sent  map[string]bool // the commands as they were sent, each once
 }
 
 func newWatch(rdb redis.UniversalClient) *watch {
-	w := &watch{}
+	w := &watch{sent: map[string]bool{}}
 	rdb.AddHook(w)
 	return w
 }
@@ -154,6 +156,7 @@ func (w *watch) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		w.mu.Lock()
 		w.names = append(w.names, cmd.Name())
+		w.sent[fmt.Sprint(cmd.Args()...)] = true
 		for _, key := range scriptKeys(cmd) {
 			if !slices.Contains(w.keys, key) {
 				w.keys = append(w.keys, key)
@@ -186,6 +189,8 @@ type image struct {
 	dump    string
 	expires time.Duration // since 1970; -1 never
 }
+
+func (i image) String() string { return fmt.Sprintf("%x, until %v", i.dump, i.expires) }
 
 // images returns what is stored under the keys seen so far.
 func (w *watch) images(l *lane) map[string]image {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -21,27 +22,29 @@ const long = 100 * 24 * time.Hour
 
 // TestPeers holds against defects that other limiters were seen to have; each has the name of what
 // should be instead. The tests of time are in
-// peers_time_test.go, those of concurrency and lost replies in strain_test.go.
+// peers_time_test.go, those of changes and refunds in peers_change_test.go, and those of concurrency and
+// lost replies in strain_test.go.
 func TestPeers(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(*testing.T, redis.UniversalClient){
-		"zero limit refuses cleanly":                        zeroLimit,
-		"cost above the burst is never, without a time":     neverFits,
-		"remaining is exact for odd rates":                  exactRemaining,
-		"products beyond 2^63":                              largeProducts,
-		"burst 60 of 60 per 6 s: worst window is bounded":   sixtyPerSix,
-		"edge of two windows":                               edge,
-		"a window of 1.9 s lasts 1.9 s":                     oddWindow,
-		"window below a second limits":                      shortWindow,
-		"a key that lost its TTL is repaired":               lostTTL,
-		"a refusal leaves the state bit for bit":            refusalLeavesAll,
-		"refusals do not lengthen the wait":                 retryingClient,
-		"a lost reply charges once":                         lostReply,
-		"peeks by 640 goroutines take nothing":              manyPeeks,
-		"hot key: 64 goroutines 12,800 calls, no error":     hotKey,
-		"no lock across I/O":                                noLock,
-		"an exhausted limit that is raised helps at once":   raised,
-		"a limit lowered below what is used keeps the debt": lowered,
+		"zero limit refuses cleanly":                      zeroLimit,
+		"cost above the burst is never, without a time":   neverFits,
+		"remaining is exact for odd rates":                exactRemaining,
+		"products beyond 2^63":                            largeProducts,
+		"burst 60 of 60 per 6 s: worst window is bounded": sixtyPerSix,
+		"edge of two windows":                             edge,
+		"a window of 1.9 s lasts 1.9 s":                   oddWindow,
+		"window below a second limits":                    shortWindow,
+		"a key that lost its TTL is repaired":             lostTTL,
+		"a refusal leaves the state bit for bit":          refusalLeavesAll,
+		"refusals do not lengthen the wait":               retryingClient,
+		"a lost reply charges once":                       lostReply,
+		"peeks by 640 goroutines take nothing":            manyPeeks,
+		"hot key: 64 goroutines 12,800 calls, no error":   hotKey,
+		"no lock across I/O":                              noLock,
+		"a changed limit does what its override says":     changedLimit,
+		"refund round-trips exactly":                      refund,
+		"a refund gives back what still counts":           lateRefund,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,13 +121,14 @@ func exactRemaining(t *testing.T, rdb redis.UniversalClient) {
 }
 
 func largeProducts(t *testing.T, rdb redis.UniversalClient) {
+	rng := rand.New(rand.NewPCG(1, 1))
 	frozen(t, rdb, func(l *lane, k kind) {
 		for i, rate := range []struct {
 			limit  int64
 			window time.Duration
 		}{
 			{106_751, 24 * time.Hour}, {106_752, 24 * time.Hour}, {math.MaxInt32, 24 * time.Hour},
-			{ratelimit.MaxLimit, 24 * time.Hour}, {ratelimit.MaxLimit, 400 * 24 * time.Hour}, {ratelimit.MaxLimit - 1, time.Second},
+			{ratelimit.MaxLimit - 1, 24 * time.Hour}, {ratelimit.MaxLimit - 1, 400 * 24 * time.Hour}, {ratelimit.MaxLimit - 1, time.Second},
 		} {
 			if k.name == "GCRA" {
 				rate.limit = min(rate.limit, lua.MaxWindow)
@@ -134,10 +138,17 @@ func largeProducts(t *testing.T, rdb redis.UniversalClient) {
 			h := history{{began, rate.limit}}
 			l.take(p, rate.limit, true)
 			l.take(p, 1, false)
-			for _, at := range []int64{1, window / 3, window - 1, window, window + 1, window + window/3, 2*window - 1, 2 * window} {
+			offsets := []int64{1, window / 3, window - 1, window, window + 1, window + window/3, 2*window - 1, 2 * window}
+			for range 20 {
+				offsets = append(offsets, rng.Int64N(2*window))
+			}
+			for _, at := range offsets {
 				l.clock.now = began + at
-				if got, want := l.look(p, 1).Used, k.used(h, l.clock.now, rate.limit, window); got != want {
-					l.Errorf("%d used of %d per %v, %d us later; want %d", got, rate.limit, rate.window, at, want)
+				used := k.used(h, l.clock.now, rate.limit, window)
+				fits, beyond := l.look(p, rate.limit-used), l.look(p, rate.limit-used+1)
+				if fits.Used != used || fits.Exceeded || !beyond.Exceeded {
+					l.Errorf("%d used of %d per %v, %d us later, want %d; the rest fits: %t, and one more: %t",
+						fits.Used, rate.limit, rate.window, at, used, !fits.Exceeded, !beyond.Exceeded)
 				}
 			}
 		}
@@ -186,39 +197,5 @@ func refusalLeavesAll(t *testing.T, rdb redis.UniversalClient) {
 		}
 		same("stale")
 		l.take(p, 3, true)
-	})
-}
-
-// raised and lowered change a limit in the middle of a window, by an override.
-func raised(t *testing.T, rdb redis.UniversalClient) {
-	each(t, rdb, func(l *lane, k kind) {
-		p := k.of(10, long)
-		l.take(p, 10, true)
-		l.take(p, 1, false)
-		l.override(ratelimit.Override{Limit: new(int64(100))})
-		if k.name == "GCRA" { // its burst is what fits at once, and stays
-			return
-		}
-		l.take(p, 91, false)
-		if got := l.take(p, 90, true); got.Used != 100 {
-			l.Errorf("%d used of the raised limit, want 100", got.Used)
-		}
-	})
-}
-
-func lowered(t *testing.T, rdb redis.UniversalClient) {
-	each(t, rdb, func(l *lane, k kind) {
-		p := k.of(100, long)
-		l.take(p, 50, true)
-		l.override(ratelimit.Override{Limit: new(int64(10))})
-		if k.name == "GCRA" {
-			return
-		}
-		if got := l.take(p, 1, false); got.Used != 50 || got.Remaining != 0 {
-			l.Errorf("%d used, %d left of the lowered limit; want 50 and 0", got.Used, got.Remaining)
-		}
-		l.override(ratelimit.Override{Limit: new(int64(100))})
-		l.take(p, 50, true)
-		l.take(p, 1, false)
 	})
 }

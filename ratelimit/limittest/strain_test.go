@@ -57,23 +57,31 @@ func (c *faultyConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// lostReply has a client that repeats commands, as go-redis does unless told otherwise, lose the replies
-// of charges in two ways, and find everything well again at the next.
+// through returns a limiter with a client of its own, which repeats commands as go-redis does unless told
+// otherwise, and whose connections have faults.
+func (l *lane) through(f *faults) *ratelimit.Limiter {
+	l.Helper()
+	options := &redis.UniversalOptions{Dialer: f.dial, MaxRetries: 3}
+	if _, options.IsClusterMode = l.rdb.(*redis.ClusterClient); options.IsClusterMode {
+		options.Addrs = redistest.ClusterAddrs(l)
+	} else {
+		options.Addrs = []string{redistest.StandaloneAddr(l)}
+	}
+	client := redis.NewUniversalClient(options)
+	l.Cleanup(func() { client.Close() })
+	limiter, err := ratelimit.New(client, ratelimit.WithTimeout(time.Minute))
+	if err != nil {
+		l.Fatalf("New: %v", err)
+	}
+	return limiter
+}
+
+// lostReply loses the replies of charges in several ways. They charge once, and the next one finds
+// everything well again.
 func lostReply(t *testing.T, rdb redis.UniversalClient) {
 	each(t, rdb, func(l *lane, k kind) {
 		f := &faults{mark: []byte(l.org)}
-		options := &redis.UniversalOptions{Dialer: f.dial, MaxRetries: 3}
-		if _, options.IsClusterMode = rdb.(*redis.ClusterClient); options.IsClusterMode {
-			options.Addrs = redistest.ClusterAddrs(t)
-		} else {
-			options.Addrs = []string{redistest.StandaloneAddr(t)}
-		}
-		client := redis.NewUniversalClient(options)
-		t.Cleanup(func() { client.Close() })
-		limiter, err := ratelimit.New(client, ratelimit.WithTimeout(time.Minute))
-		if err != nil {
-			l.Fatalf("New: %v", err)
-		}
+		limiter := l.through(f)
 		p := k.of(10, long)
 		for i, loss := range []error{io.EOF, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, net.ErrClosed} {
 			if d, err := limiter.Admit(t.Context(), l.request(1, p)); err != nil || !d.Allowed { // warms the connection
@@ -207,19 +215,29 @@ func noLock(t *testing.T, rdb redis.UniversalClient) {
 				done <- d
 			}()
 			<-s.waiting
-			together(64, func(int) {
-				r := slow.request(1, p)
-				r.Org = redistest.Org(t)
-				for range 5 {
-					if d, err := slow.limiter.Admit(t.Context(), r); err != nil || !d.Allowed {
-						t.Errorf("Admit = %+v, %v; want it allowed", d, err)
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				together(64, func(int) {
+					r := slow.request(1, p)
+					r.Org = redistest.Org(t)
+					for range 5 {
+						if d, err := slow.limiter.Admit(t.Context(), r); err != nil || !d.Allowed {
+							t.Errorf("Admit = %+v, %v; want it allowed", d, err)
+						}
 					}
-				}
-			})
+				})
+			}()
+			select {
+			case <-served:
+			case <-time.After(10 * time.Second): // so that a lock is told, and does not hang
+				t.Error("the others wait for the slow one")
+			}
 			if len(done) > 0 {
 				t.Error("the slow call is done already; nothing was tested")
 			}
 			close(s.release)
+			<-served
 			if d := <-done; !d.Allowed || d.Results[0].Used != used+1 {
 				t.Errorf("the slow one: %+v, want %d used", d, used+1)
 			}
