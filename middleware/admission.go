@@ -32,6 +32,13 @@ type Admission struct {
 	at            time.Time // of the last decision
 	counts        []count
 
+	admitted []admitted  // by limiters, in order
+	first    [1]admitted // room for what most requests need
+	renewal  *time.Timer
+	every    time.Duration // how often what is held is renewed
+	kept     int           // how many connections were taken over and are open
+	released bool          // nothing is held any more
+
 	open    int // how many stages were admitted and are not done
 	closed  bool
 	refused bool
@@ -67,7 +74,7 @@ func (a *Admission) Decision() ratelimit.Decision {
 }
 
 // errDone is what a handler gets that goes on after its response.
-var errDone = errors.New("middleware: the request is done; Take and Count belong before the end of its handler")
+var errDone = errors.New("middleware: the request is done; Take, Settle, Refund and Count belong before the end of its handler")
 
 // Take charges a policy of the request's stages with more units, for a cost that only the handler knows.
 // It makes one Redis call, and then writes the RateLimit fields to header, which is the one of the
@@ -86,6 +93,9 @@ func (a *Admission) Take(ctx context.Context, header http.Header, policy string,
 			continue
 		}
 		i := slices.IndexFunc(s.limit.policies, func(p ratelimit.Policy) bool { return p.Name == policy })
+		if i >= 0 && s.limit.policies[i].Algorithm == ratelimit.Concurrency {
+			return fmt.Errorf("middleware: Take(%q): the policy counts what runs at once, and takes nothing", policy)
+		}
 		if i >= 0 {
 			return asError(a.take(ctx, header, s, i, units))
 		}
@@ -104,7 +114,9 @@ func asError(refusal *Error) error {
 func (a *Admission) take(ctx context.Context, header http.Header, s *step, i int, units int64) *Error {
 	request, refusal := a.ask(s.limit)
 	if refusal == nil {
-		request.Charges = []ratelimit.Charge{s.limit.charge(i, units, a.request)}
+		charge := s.limit.charge(i, units, a.request)
+		charge.AtOnce = charge.Policy.Lease > 0
+		request.Charges = []ratelimit.Charge{charge}
 		refusal = a.decide(ctx, header, StepTake, s.limit, request)
 	}
 	if refusal != nil {
@@ -161,6 +173,7 @@ func (a *Admission) Done(status int, size int64) {
 		e.Outcome = OutcomeRefused // by a stage within this one
 	}
 	end.observe(e, end.began)
+	a.release()
 }
 
 // end closes one stage's passage. With the last one it closes the admission and returns it as it is then,
@@ -172,10 +185,15 @@ func (a *Admission) end() (_ *Admission, last bool) {
 		return nil, false
 	}
 	a.closed = true
+	return a.snapshot(), true
+}
+
+// snapshot returns the admission as it is now. The caller holds mu.
+func (a *Admission) snapshot() *Admission {
 	return &Admission{
 		request: a.request, endpoint: a.endpoint, config: a.config, ran: a.ran, identity: a.identity,
 		counts: a.counts, refused: a.refused, began: a.began,
-	}, true
+	}
 }
 
 func (a *Admission) hasRun(s *step) bool { return slices.Contains(a.ran, s) }

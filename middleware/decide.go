@@ -133,6 +133,7 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 		e.Outcome = OutcomeMonitored
 	}
 	a.observe(e, began)
+	a.remember(l, config, request, &decision)
 	return nil
 }
 

@@ -79,6 +79,9 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 			}
 			p.Partition, l.values[i] = ratelimit.Partition(key.Name), key.Of
 		}
+		if _, ok := limiter.(Holder); p.Lease > 0 && !ok && !missing(limiter) {
+			faults = append(faults, fmt.Errorf("middleware: policy %q has a Lease, but the limiter %T is no Holder", p.Name, limiter))
+		}
 		faults = append(faults, p.Validate())
 	}
 	return step{err: errors.Join(faults...), limit: l, run: l.run}

@@ -104,6 +104,8 @@ const (
 	StepRequire      Step = "require"
 	StepRateLimit    Step = "rate_limit"
 	StepTake         Step = "take"
+	StepRenew        Step = "renew"  // of what the request holds, beside the handler
+	StepSettle       Step = "settle" // of what it holds still, when it is done
 	StepHandler      Step = "handler"
 )
 

@@ -69,6 +69,7 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 	}
 	if err != nil {
 		a.refuse()
+		a.release() // if no stage around this one has it
 		if err.render == nil {
 			err.render = s.config.render
 		}

@@ -30,6 +30,8 @@ type world struct {
 	broken error
 	// used counts for each limit.
 	used map[string]int64
+	// holds are by their name and count.
+	holds map[string]bool
 
 	authenticated, refreshes, decided int
 	recorded, observed                []string
@@ -45,7 +47,7 @@ func newWorld() *world {
 			Kind: kind, Scopes: scopes, Products: []string{"maps"}, Method: "key", Epoch: 1,
 		}
 	}
-	w := &world{epoch: 1, used: map[string]int64{}}
+	w := &world{epoch: 1, used: map[string]int64{}, holds: map[string]bool{}}
 	w.known = map[string]*authkey.Identity{
 		"good":   identity("shop", authkey.KindSecret, "search", authkey.ScopeWrite),
 		"reader": identity("shop", authkey.KindSecret, "search"),
@@ -113,11 +115,11 @@ func (w *world) Admit(_ context.Context, request ratelimit.Request) (ratelimit.D
 	d := ratelimit.Decision{Allowed: true, At: time.Unix(1_700_000_000, 0)}
 	keys := make([]string, len(request.Charges))
 	for i, c := range request.Charges {
-		value, err := partition(&request, &c)
+		key, err := keyOf(&request, &c)
 		if err != nil {
 			return ratelimit.Decision{}, err
 		}
-		keys[i] = fmt.Sprintf("%q", []string{request.Org, value, request.Endpoint, c.Policy.Name})
+		keys[i] = key
 		exceeded := c.Policy.Limit == 0 || w.used[keys[i]]+c.Cost > c.Policy.Limit
 		d.Allowed = d.Allowed && (!exceeded || c.Policy.Monitor)
 		d.Results = append(d.Results, ratelimit.Result{Exceeded: exceeded})
@@ -126,9 +128,19 @@ func (w *world) Admit(_ context.Context, request ratelimit.Request) (ratelimit.D
 		if d.Allowed && !d.Results[i].Exceeded {
 			w.used[keys[i]] += c.Cost
 		}
+		if d.Allowed && c.Policy.Lease > 0 && !c.AtOnce {
+			d.Hold = fmt.Sprint("hold ", w.decided)
+			w.holds[d.Hold+keys[i]] = true
+		}
 		d.Results[i] = result(&c, w.used[keys[i]], d.Results[i].Exceeded)
 	}
 	return d, nil
+}
+
+// keyOf names the count of a charge.
+func keyOf(request *ratelimit.Request, c *ratelimit.Charge) (string, error) {
+	value, err := partition(request, c)
+	return fmt.Sprintf("%q", []string{request.Org, value, request.Endpoint, c.Policy.Name}), err
 }
 
 func partition(request *ratelimit.Request, c *ratelimit.Charge) (string, error) {

@@ -46,7 +46,8 @@ import (
 // stage is not well made. The function may be mounted many times and is safe for concurrent use.
 //
 // A panic goes on unchanged, after the stage counted it as status 500. A connection that a handler
-// hijacked counts as 101.
+// hijacked counts as 101; what the request holds then, such as a place among concurrent requests, it holds
+// until the connection is closed.
 func Middleware(stage middleware.Stage) echo.MiddlewareFunc {
 	mount.Check("echokit", stage)
 	names := new(mount.Names)
@@ -96,7 +97,7 @@ func pass(c echo.Context, admission *middleware.Admission, next echo.HandlerFunc
 	request, response := admission.Request(), c.Response()
 	outer, status := response.Writer, http.StatusInternalServerError
 	c.SetRequest(request)
-	var seen unseen
+	seen := unseen{admission: admission}
 	response.Writer = seen.watch(response)
 	defer func() {
 		response.Writer = outer
@@ -129,7 +130,10 @@ func answer(c echo.Context, err error) {
 
 // unseen is what Echo's own writer does not tell of a response: that the connection was taken over, and
 // that a flush began it, as 200, before it had a status.
-type unseen struct{ hijacked, flushed bool }
+type unseen struct {
+	admission         *middleware.Admission
+	hijacked, flushed bool
+}
 
 // watch returns a writer with the very interfaces of the response's.
 func (s *unseen) watch(response *echo.Response) http.ResponseWriter {
@@ -138,7 +142,9 @@ func (s *unseen) watch(response *echo.Response) http.ResponseWriter {
 		Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
 			return func() (net.Conn, *bufio.ReadWriter, error) {
 				conn, rw, err := next()
-				s.hijacked = s.hijacked || err == nil
+				if err == nil {
+					s.hijacked, conn = true, s.admission.Keep(conn)
+				}
 				return conn, rw, err
 			}
 		},

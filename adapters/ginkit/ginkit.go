@@ -43,7 +43,8 @@ import (
 // concurrent use.
 //
 // A panic goes on unchanged, after the stage counted it as status 500. A connection that a handler
-// hijacked counts as 101.
+// hijacked counts as 101; what the request holds then, such as a place among concurrent requests, it holds
+// until the connection is closed.
 func Middleware(stage middleware.Stage) gin.HandlerFunc {
 	mount.Check("ginkit", stage)
 	names := new(mount.Names)
@@ -73,7 +74,7 @@ func endpoint(c *gin.Context, names *mount.Names) string {
 
 func pass(c *gin.Context, admission *middleware.Admission) {
 	outer, request, status := c.Writer, admission.Request(), http.StatusInternalServerError
-	w := &writer{ResponseWriter: outer}
+	w := &writer{ResponseWriter: outer, admission: admission}
 	c.Request, c.Writer = request, w
 	defer func() {
 		c.Request, c.Writer = request, outer
@@ -108,13 +109,16 @@ func render(c *gin.Context, refusal *middleware.Error) {
 // writer is gin's own, which tells status and size but not that the connection was taken over.
 type writer struct {
 	gin.ResponseWriter
-	hijacked bool
+	admission *middleware.Admission
+	hijacked  bool
 }
 
 // Hijack implements http.Hijacker.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := w.ResponseWriter.Hijack()
-	w.hijacked = w.hijacked || err == nil
+	if err == nil {
+		w.hijacked, conn = true, w.admission.Keep(conn)
+	}
 	return conn, rw, err
 }
 

@@ -41,7 +41,8 @@ import (
 // concurrently.
 //
 // A panic of the handler goes on unchanged, after the stage counted it as status 500. A connection that
-// the handler hijacked counts as 101.
+// the handler hijacked counts as 101; what the request holds then, such as a place among concurrent requests,
+// it holds until the connection is closed.
 func Middleware(stage middleware.Stage) func(http.Handler) http.Handler {
 	mount.Check("httpkit", stage)
 	return func(next http.Handler) http.Handler {
@@ -79,7 +80,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refusal.Render(w, r)
 		return
 	}
-	var seen response
+	seen := response{admission: admission}
 	returned := false
 	defer func() {
 		if !returned { // a panic goes on by itself when nobody recovers
@@ -96,8 +97,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // response is what was seen of a response; status is 0 until it begins.
 type response struct {
-	status int
-	size   int64
+	status    int
+	size      int64
+	admission *middleware.Admission
 }
 
 // watch returns a writer with the very interfaces of w.
@@ -153,6 +155,7 @@ func (s *response) hijack(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
 		conn, rw, err := next()
 		if err == nil {
 			s.begin(http.StatusSwitchingProtocols)
+			conn = s.admission.Keep(conn)
 		}
 		return conn, rw, err
 	}

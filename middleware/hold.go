@@ -1,0 +1,247 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// Holder is what a Limiter has to be besides, where a policy has a Lease, and for Admission.Refund.
+// *ratelimit.Limiter is one. Implementations are safe for concurrent use.
+type Holder interface {
+	// Settle ends what a request holds and takes each charge's Cost instead.
+	Settle(ctx context.Context, request ratelimit.Request) (ratelimit.Decision, error)
+	// Renew makes what a request holds last for the whole lease again.
+	Renew(ctx context.Context, request ratelimit.Request) (ratelimit.Decision, error)
+	// Refund gives back what a request took at a time.
+	Refund(ctx context.Context, request ratelimit.Request, taken time.Time) (ratelimit.Decision, error)
+}
+
+// admitted is a request that a limiter let pass. Of its charges, Held is what is held, and Cost what that
+// will come to; or without a hold Cost is what was taken and not given back.
+type admitted struct {
+	limit   *limit
+	config  *config
+	request ratelimit.Request
+	at      time.Time
+}
+
+// remember keeps what a decision took and holds, and renews what is held from then on.
+func (a *Admission) remember(l *limit, config *config, request ratelimit.Request, d *ratelimit.Decision) {
+	lease := time.Duration(0)
+	for i := range request.Charges {
+		c := &request.Charges[i]
+		switch r := &d.Results[i]; {
+		case r.Exceeded || r.Unlimited:
+			c.Cost = 0
+		case c.Policy.Lease > 0 && !c.AtOnce && c.Cost > 0:
+			c.Held = c.Cost
+			if c.Policy.Algorithm == ratelimit.Concurrency {
+				c.Cost = 0
+			}
+			if lease == 0 || c.Policy.Lease < lease {
+				lease = c.Policy.Lease
+			}
+		}
+	}
+	request.Hold = d.Hold
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.admitted == nil {
+		a.admitted = a.first[:0]
+	}
+	a.admitted = append(a.admitted, admitted{l, config, request, d.At})
+	if lease > 0 && (a.renewal == nil || lease/3 < a.every) {
+		if a.renewal != nil {
+			a.renewal.Stop()
+		}
+		a.every = lease / 3
+		a.renewal = time.AfterFunc(a.every, a.renew)
+	}
+}
+
+// held returns the requests that hold something, with those charges alone.
+func (a *Admission) held() []admitted {
+	var all []admitted
+	for _, at := range a.admitted {
+		at.request.Charges = slices.DeleteFunc(slices.Clone(at.request.Charges), func(c ratelimit.Charge) bool { return c.Held == 0 })
+		if len(at.request.Charges) > 0 {
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+// renew makes the holds last until it is called again.
+func (a *Admission) renew() {
+	a.mu.Lock()
+	seen, holds := a.snapshot(), a.held()
+	a.mu.Unlock()
+	for _, h := range holds {
+		seen.finish(StepRenew, h, Holder.Renew)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.released {
+		a.renewal.Reset(a.every)
+	}
+}
+
+// release settles what is still held, once the handler is done and its connections are closed.
+func (a *Admission) release() {
+	a.mu.Lock()
+	if a.released || a.open > 0 || a.kept > 0 {
+		a.mu.Unlock()
+		return
+	}
+	a.released = true
+	if a.renewal != nil {
+		a.renewal.Stop()
+	}
+	seen, holds := a.snapshot(), a.held()
+	a.mu.Unlock()
+	for _, h := range holds {
+		seen.finish(StepSettle, h, Holder.Settle)
+	}
+}
+
+// finish renews or settles one request's holds, although the client may have gone, and tells the observers.
+func (a *Admission) finish(step Step, h admitted, do func(Holder, context.Context, ratelimit.Request) (ratelimit.Decision, error)) {
+	a.config = h.config
+	began, e := a.now(), Event{Step: step, Outcome: OutcomeAllowed}
+	d, err := do(h.limit.limiter.(Holder), context.WithoutCancel(a.request.Context()), h.request)
+	e.Decision = &d
+	if err != nil {
+		e.Decision, e.Outcome, e.Err = nil, OutcomeFailed, errUnavailable(err)
+	}
+	a.observe(e, began)
+}
+
+// Keep prolongs what the request holds, such as a place among concurrent requests, until a connection that the
+// handler took over is closed. Adapters call it for each; it returns the connection to give to the handler,
+// which is conn itself where nothing is held.
+func (a *Admission) Keep(conn net.Conn) net.Conn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.released || len(a.held()) == 0 {
+		return conn
+	}
+	a.kept++
+	return &keptConn{Conn: conn, closed: sync.OnceFunc(func() {
+		a.mu.Lock()
+		a.kept--
+		a.mu.Unlock()
+		a.release()
+	})}
+}
+
+// keptConn is a connection that holds something while it is open.
+type keptConn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *keptConn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
+}
+
+// Settle ends the reservation of a policy that has a Lease, for what the request really costs: more or less
+// than was reserved, or nothing, which gives it back. It is taken at once, whatever the limit is. It can be
+// done once; a reservation that the handler does not settle is taken as it was made when the request is done.
+// What a policy of Concurrency holds ends with the request alone.
+//
+// It makes one Redis call, and then writes the RateLimit fields to header, which is the one of the handler's
+// own writer and may be nil. Errors: ratelimit.ErrNotHeld where the lease ended before, so that nothing was
+// taken; ratelimit.ErrUnavailable, after which the end of the request tries once more.
+func (a *Admission) Settle(ctx context.Context, header http.Header, policy string, units int64) error {
+	if units < 0 || units > ratelimit.MaxLimit {
+		return fmt.Errorf("middleware: Settle(%q, %d): units must be 0 to %d", policy, units, int64(ratelimit.MaxLimit))
+	}
+	h, i := a.find(policy, func(c *ratelimit.Charge) bool {
+		return c.Held > 0 && c.Policy.Algorithm != ratelimit.Concurrency
+	})
+	if h == nil {
+		return fmt.Errorf("middleware: Settle(%q): the request of %s has no reservation of such a policy, or it is settled: %w", policy, a.endpoint, ratelimit.ErrNotHeld)
+	}
+	one := *h
+	a.mu.Lock()
+	h.request.Charges[i].Cost = units // for the end of the request, if this fails
+	one.request.Charges = []ratelimit.Charge{h.request.Charges[i]}
+	a.mu.Unlock()
+	d, err := one.limit.limiter.(Holder).Settle(ctx, one.request)
+	if err != nil && !errors.Is(err, ratelimit.ErrNotHeld) {
+		return err
+	}
+	a.mu.Lock()
+	h.request.Charges[i].Held = 0
+	a.mu.Unlock()
+	if err == nil {
+		a.show(header, &one, &d)
+	}
+	return err
+}
+
+// Refund gives back units that the request took from a policy, with its charge or with Take, for work that was
+// not done: never more than it took and did not give back. What was reserved is given back by Settle.
+//
+// It makes one Redis call for each charge that it takes back, and then writes the RateLimit fields to header,
+// which may be nil. Errors: units beyond what was taken change nothing; after ratelimit.ErrUnavailable nobody
+// knows, and they count as given back.
+func (a *Admission) Refund(ctx context.Context, header http.Header, policy string, units int64) error {
+	for units > 0 {
+		h, i := a.find(policy, func(c *ratelimit.Charge) bool { return c.Held == 0 && c.Cost > 0 })
+		if h == nil {
+			return fmt.Errorf("middleware: Refund(%q): %d units more than the request of %s took", policy, units, a.endpoint)
+		}
+		holder, ok := h.limit.limiter.(Holder)
+		if !ok {
+			return fmt.Errorf("middleware: Refund(%q): the limiter %T has no Refund", policy, h.limit.limiter)
+		}
+		one := *h
+		a.mu.Lock()
+		c := h.request.Charges[i]
+		back := min(c.Cost, units)
+		h.request.Charges[i].Cost -= back
+		a.mu.Unlock()
+		c.Cost, c.AtOnce = back, true
+		one.request.Charges = []ratelimit.Charge{c}
+		d, err := holder.Refund(ctx, one.request, h.at)
+		if err != nil {
+			return err
+		}
+		a.show(header, &one, &d)
+		units -= back
+	}
+	return nil
+}
+
+// find returns the last request, and which of its charges is of a policy and fits.
+func (a *Admission) find(policy string, fits func(*ratelimit.Charge) bool) (*admitted, int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil, 0
+	}
+	for h := len(a.admitted) - 1; h >= 0; h-- {
+		for i := range a.admitted[h].request.Charges {
+			if c := &a.admitted[h].request.Charges[i]; c.Policy.Name == policy && fits(c) {
+				return &a.admitted[h], i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// show tells what a limiter said after something was settled or given back.
+func (a *Admission) show(header http.Header, h *admitted, d *ratelimit.Decision) {
+	a.merge(h.limit, h.config, &h.request, d)
+	a.setFields(header, h.limit, h.config)
+}
