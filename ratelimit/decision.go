@@ -28,13 +28,14 @@ type Decision struct {
 
 // Result is what one policy found. Its numbers are those after the decision.
 type Result struct {
-	// Policy, Algorithm, Partition, Unit, Monitor and Payment are those of the policy that was asked.
+	// Policy, Algorithm, Partition, Unit, Monitor, Payment and Candidate are those of the policy that was asked.
 	Policy    string
 	Algorithm Algorithm
 	Partition Partition
 	Unit      string
 	Monitor   bool
 	Payment   bool
+	Candidate string
 	// Limit and Window are the effective ones, after overrides; Burst is that of a GCRA, else zero. The
 	// Window of a CalendarWindow is the length of its running period.
 	Limit  int64
@@ -48,7 +49,8 @@ type Result struct {
 	Level Level
 	// Cost is what the request asked for.
 	Cost int64
-	// Exceeded tells that Cost did not fit. Unless Monitor is set, the request was then refused.
+	// Exceeded tells that Cost did not fit. Unless Monitor or Candidate is set, the request was then refused.
+	// It is set, too, of a candidate whose partition the request has no value for.
 	Exceeded bool
 	// Used is what counts against the limit now, what is held included. After a limit was lowered it may
 	// exceed Limit.
@@ -79,7 +81,7 @@ func (d *Decision) RetryAfter() time.Duration {
 	for i := range d.Results {
 		r := &d.Results[i]
 		switch {
-		case !r.Exceeded || r.Monitor:
+		case !r.Exceeded || r.Monitor || r.Candidate != "":
 		case r.RetryAfter == Never:
 			return Never
 		default:
@@ -93,11 +95,14 @@ func (d *Decision) RetryAfter() time.Duration {
 func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
 	r := Result{
 		Policy: c.Policy.name(), Partition: c.Policy.partition(), Unit: c.Policy.unit(), Algorithm: c.Policy.Algorithm,
-		Monitor: c.Policy.Monitor, Payment: c.Policy.Payment,
+		Monitor: c.Policy.Monitor, Payment: c.Policy.Payment, Candidate: c.Policy.Candidate,
 		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Level: e.level, Unlimited: e.unlimited,
 		Cost: c.Cost, Exceeded: s.Done == 0,
 	}
-	if e.unlimited {
+	if e.uncounted {
+		if r.Exceeded {
+			r.RetryAfter = Never
+		}
 		return r
 	}
 	capacity := e.capacity(c.Policy.Algorithm)

@@ -96,6 +96,9 @@ func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
 	if r.Hold == "" && slices.ContainsFunc(r.Charges, func(c Charge) bool { return c.lease() > 0 }) {
 		r.Hold = rand.Text()
 	}
+	if faults := r.compared(); len(faults) > 0 {
+		return Decision{}, errors.Join(faults...)
+	}
 	return l.ask(ctx, &r, lua.Check{Mode: mode})
 }
 
@@ -171,10 +174,11 @@ func (r *Request) validate() error {
 		if c.AtOnce && c.Policy.Algorithm == Concurrency {
 			fault("policy %q only holds; it takes nothing AtOnce", c.Policy.Name)
 		}
-		if r.value(c) == "" {
+		candidate := c.Policy.Candidate != "" // which refuses nothing, not even a request that it cannot count
+		if r.value(c) == "" && !candidate {
 			fault("policy %q is partitioned by %s, and there is no value for it", c.Policy.Name, c.Policy.partition())
 		}
-		if len(c.Value) > maxValue || len(r.Endpoint) > maxEndpoint {
+		if len(c.Value) > maxValue && !candidate || len(r.Endpoint) > maxEndpoint {
 			fault("Value and Endpoint must be at most %d and %d bytes", maxValue, maxEndpoint)
 		}
 		for j := range i {
@@ -202,7 +206,7 @@ func (r *Request) value(c *Charge) string {
 }
 
 // fill puts a request into the script's terms, and tells the limits that it was given. A charge that nothing
-// limits is left out where it would be decided.
+// limits is left out where it would be decided, and so is a candidate that there is no count for.
 func (r *Request) fill(check *lua.Check, set *overrideSet, now int64) []effective {
 	check.From, check.Until, check.ID = 0, lua.MaxTime, r.Hold
 	check.Charges = make([]lua.Charge, 0, len(r.Charges))
@@ -214,9 +218,10 @@ func (r *Request) fill(check *lua.Check, set *overrideSet, now int64) []effectiv
 		c := &r.Charges[i]
 		e := set.resolve(r, &c.Policy, now)
 		e.unlimited = e.unlimited && (check.Mode == lua.Take || check.Mode == lua.Peek)
+		e.uncounted = e.unlimited || c.Policy.Candidate != "" && !r.countable(c)
 		limits[i] = e
 		check.From, check.Until = max(check.From, e.from), min(check.Until, e.until)
-		if !e.unlimited {
+		if !e.uncounted {
 			check.Charges = append(check.Charges, r.charge(c, &e))
 		}
 	}
@@ -227,11 +232,8 @@ func (r *Request) charge(c *Charge, e *effective) lua.Charge {
 	charge := lua.Charge{
 		Key: r.key(c), Algorithm: algorithms[c.Policy.Algorithm].script,
 		Limit: e.limit, Burst: e.burst, Window: e.window.Microseconds(), Start: e.start,
-		Units: c.Cost, Held: c.Held, Change: changes[e.change], Role: lua.Enforced,
+		Units: c.Cost, Held: c.Held, Change: changes[e.change], Role: c.Policy.role(),
 		Holds: c.Policy.Lease > 0, Lease: c.lease().Microseconds(),
-	}
-	if c.Policy.Monitor {
-		charge.Role = lua.Monitored
 	}
 	if c.Policy.Algorithm == Concurrency {
 		charge.Window = charge.Lease
@@ -275,8 +277,11 @@ func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Dec
 	}
 	states := a.States
 	for i := range r.Charges {
-		state := &lua.State{Done: 1}
-		if !limits[i].unlimited {
+		state := new(lua.State)
+		if limits[i].unlimited {
+			state.Done = 1
+		}
+		if !limits[i].uncounted {
 			state, states = &states[0], states[1:]
 		}
 		d.Results[i] = resultOf(&r.Charges[i], limits[i], state, a.Now)

@@ -53,6 +53,7 @@ type effective struct {
 	level        Level
 	change       Change // of the override that counts
 	unlimited    bool
+	uncounted    bool // not a part of the check
 	from, until  int64
 }
 
