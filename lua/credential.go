@@ -56,7 +56,7 @@ func (c *Conn) Credential(ctx context.Context, id string) (Fields, int64, error)
 	if bucket.Of(org) != id[:bucket.Len] {
 		return nil, 0, fmt.Errorf("%w: credential %.20q lies in the bucket of another org", ErrReply, id)
 	}
-	if values, err = c.read(ctx, readEpoch(org), readHash(key)); err != nil {
+	if values, err = c.read(ctx, readEpoch(EpochKey(org)), readHash(key)); err != nil {
 		return nil, 0, err
 	}
 	epoch, err := epochOf(values)

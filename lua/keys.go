@@ -28,6 +28,13 @@ func UsageKey(org, hour string) string { return orgKey(org, "usage", hour) }
 // UsageMarkKey names the mark of the last usage batch that a process applied to an org.
 func UsageMarkKey(org, process string) string { return orgKey(org, "usage", "mark", process) }
 
+// PlansKey names the hash of all plans, by their name, as a bucket has it: each has a copy, since what a
+// script reads lies in one slot.
+func PlansKey(bucket string) string { return join(bucket, "", "plans") }
+
+// PlansEpochKey names the hash with the stamps of a bucket's plans; `limits` is when one of them last changed.
+func PlansEpochKey(bucket string) string { return join(bucket, "", "plans", "epoch") }
+
 // LimitKey names the state of one policy: of the org's partition, at an endpoint. The partition is a
 // kind ("project", "key", "org", or a caller's own) and the value that it takes. Algorithms have states
 // of their own, so that replicas of which one has another by now do not undo each other's counts.

@@ -56,7 +56,7 @@ type OverrideChange struct {
 // `created` added; and the epoch that it is current for. One command, on the primary. It writes only for
 // an org that has no epoch.
 func (c *Conn) Overrides(ctx context.Context, org string) (Epoch, map[string]string, error) {
-	values, err := c.read(ctx, readEpoch(org), readHash(OverridesKey(org)))
+	values, err := c.read(ctx, readEpoch(EpochKey(org)), readHash(OverridesKey(org)))
 	if err != nil {
 		return Epoch{}, nil, err
 	}
@@ -72,51 +72,50 @@ func (c *Conn) Overrides(ctx context.Context, org string) (Epoch, map[string]str
 // until is a Redis time in microseconds, 0 for none. Errors: ErrOverrideRevision, ErrOverrideTooMany,
 // ErrOverrideEnded; any other means that the change may have happened.
 func (c *Conn) SetOverride(ctx context.Context, org, id string, expected Expected, json string, until int64) (OverrideChange, error) {
-	n, err := c.changeOverrides(ctx, org, "set", id, expected.arg(), json, until, MaxOverrides)
-	if err != nil {
-		return OverrideChange{}, err
-	}
-	return OverrideChange{Created: n[0] == 1, Now: n[1], Revision: n[2], CreatedAt: n[3]}, nil
+	change, _, err := c.changeOverrides(ctx, overridesOf(org), "set", id, expected.arg(), json, until, MaxOverrides)
+	return change, err
 }
 
 // DeleteOverride removes one override. Errors: ErrOverrideNotFound, ErrOverrideRevision; any other means
 // that the change may have happened.
 func (c *Conn) DeleteOverride(ctx context.Context, org, id string, expected Expected) error {
-	_, err := c.changeOverrides(ctx, org, "delete", id, expected.arg())
+	_, _, err := c.changeOverrides(ctx, overridesOf(org), "delete", id, expected.arg())
 	return err
 }
 
 // ClearOverrides removes all overrides of a project, or with "" those of the org itself, and returns
 // how many there were.
 func (c *Conn) ClearOverrides(ctx context.Context, org, project string) (int, error) {
-	n, err := c.changeOverrides(ctx, org, "clear", project)
-	if err != nil {
-		return 0, err
-	}
-	return int(n[0]), nil
+	_, n, err := c.changeOverrides(ctx, overridesOf(org), "clear", project)
+	return n, err
 }
 
-func (c *Conn) changeOverrides(ctx context.Context, org string, args ...any) ([]int64, error) {
-	reply, err := c.run(ctx, overridesScript, []string{EpochKey(org), OverridesKey(org)}, args)
+// overridesOf returns the keys that overrides.lua changes of an org.
+func overridesOf(org string) []string { return []string{EpochKey(org), OverridesKey(org)} }
+
+// changeOverrides returns what a change did, and its code. The change is zero beside an error, but for the
+// Revision of the mark beside ErrOverrideNotFound.
+func (c *Conn) changeOverrides(ctx context.Context, keys []string, args ...any) (OverrideChange, int, error) {
+	reply, err := c.run(ctx, overridesScript, keys, args)
 	if err != nil {
-		return nil, err
+		return OverrideChange{}, 0, err
 	}
 	n, err := integers(reply)
 	if err != nil {
-		return nil, err
+		return OverrideChange{}, 0, err
 	}
 	if len(n) != 4 {
-		return nil, fmt.Errorf("%w: overrides answered %v", ErrReply, n)
+		return OverrideChange{}, 0, fmt.Errorf("%w: overrides answered %v", ErrReply, n)
 	}
 	switch n[0] {
 	case -1:
-		return nil, ErrOverrideNotFound
+		return OverrideChange{Revision: n[2]}, 0, ErrOverrideNotFound
 	case -2:
-		return nil, ErrOverrideRevision
+		return OverrideChange{}, 0, ErrOverrideRevision
 	case -3:
-		return nil, ErrOverrideTooMany
+		return OverrideChange{}, 0, ErrOverrideTooMany
 	case -4:
-		return nil, ErrOverrideEnded
+		return OverrideChange{}, 0, ErrOverrideEnded
 	}
-	return n, nil
+	return OverrideChange{Created: n[0] == 1, Now: n[1], Revision: n[2], CreatedAt: n[3]}, int(n[0]), nil
 }

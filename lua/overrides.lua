@@ -1,20 +1,24 @@
--- overrides.lua: changes the overrides of an org, and with the same step its `limits` stamp, so that
--- every cached limit of the org is old from then on.
+-- overrides.lua: changes the overrides of an org, or the plans of a bucket, and with the same step the `limits`
+-- stamp of their epoch, so that every cached limit is old from then on.
 --
--- KEYS   1 the org's epoch; 2 the org's overrides: a hash, id -> JSON
--- ARGV   'set',    id, expected, JSON, until, most   write one; at most so many for an org
---        'delete', id, expected                      remove one
---        'clear',  project                           remove all of a project ('' those of the whole org)
+-- KEYS   1 the epoch; 2 what is changed: a hash, id -> JSON
+-- ARGV   'set',    id, expected, JSON, until, most    write one; at most so many
+--        'delete', id, expected, marked               remove one; with a time, leave a mark for so long
+--        'clear',  project                            remove all of a project ('' those of the whole org)
+--        'copy',   id, revision, JSON, created, most  write what another bucket has, if it is newer
 --          expected   the revision to change: 'any', 'absent', or a number
 --          until      Redis time in microseconds when the override ends; 0 never
 -- Reply  {code, now, revision, created}
---          code  'set': 1 created, 2 replaced. 'delete': 1. 'clear': how many
---                -1 not found, -2 another revision, -3 too many, -4 `until` has passed
+--          code  'set': 1 created, 2 replaced. 'delete', 'copy': 1. 'clear': how many
+--                0 'copy': nothing done; `revision` is what is there
+--                -1 not found (`revision` is that of its mark), -2 another revision, -3 too many,
+--                -4 `until` has passed
 -- Units  microseconds. Clock: TIME, once. TTL none: an override ends by its `until`.
 --
 -- The JSON has the members `project` and `until`, and others that only its readers look at; all numbers in
 -- it are strings, since a Lua number prints 14 digits only. The script adds `revision`, which is the stamp of
--- the change, and `created`.
+-- the change, and `created`. A mark has `deleted`; it keeps a copy that comes late from bringing back what was
+-- deleted, and counts as nothing else.
 
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
@@ -22,9 +26,11 @@ local op, id = ARGV[1], ARGV[2]
 
 -- Damage must not stand in the way of its repair: what is no stamp counts as none, what is no override
 -- as one without members.
-local stamp = tonumber(redis.call('HGET', KEYS[1], 'limits') or '')
-stamp = stamp and stamp >= 1 and stamp < 9007199254740991 and math.floor(stamp) or 0
-stamp = string.format('%.0f', math.max(now, stamp + 1))
+local function stamp_of(text)
+  local n = tonumber(text or '')
+  return n and n >= 1 and n < 9007199254740991 and math.floor(n) or 0
+end
+local stamp = string.format('%.0f', math.max(now, stamp_of(redis.call('HGET', KEYS[1], 'limits')) + 1))
 
 local function decode(text)
   local ok, override = pcall(cjson.decode, text)
@@ -56,7 +62,7 @@ local function ended(override)
   return till ~= 0 and till <= now
 end
 
-local function fail(code) return { code, now, 0, 0 } end
+local function fail(code, revision) return { code, now, revision or 0, 0 } end
 
 local function done(code, created)
   redis.call('HSET', KEYS[1], 'limits', stamp)
@@ -68,20 +74,49 @@ if op == 'clear' then
   return n > 0 and done(n, 0) or fail(0)
 end
 
+-- full tells whether there are so many, after what has ended has made room.
+local function full(most)
+  if redis.call('HLEN', KEYS[2]) < tonumber(most) then return false end
+  drop(ended)
+  local n = 0
+  for _, text in ipairs(redis.call('HVALS', KEYS[2])) do
+    if not decode(text).deleted then n = n + 1 end
+  end
+  return n >= tonumber(most)
+end
+
+local function write(override, revision, created)
+  override.revision, override.created = revision, string.format('%.0f', created)
+  redis.call('HSET', KEYS[2], id, cjson.encode(override))
+end
+
 local stored = redis.call('HGET', KEYS[2], id)
 stored = stored and decode(stored)
+local revision = stored and stamp_of(stored.revision) or 0
+if op == 'copy' then
+  if stored and revision >= tonumber(ARGV[3]) then return fail(0, revision) end
+  local override = cjson.decode(ARGV[4])
+  full(ARGV[6]) -- for the room; how many there may be was decided elsewhere
+  write(override, ARGV[3], tonumber(ARGV[5]))
+  return done(1, tonumber(ARGV[5]))
+end
+
+if stored and stored.deleted then stored = nil end
 if op == 'delete' then
-  if not stored then return fail(-1) end
+  if not stored then return fail(-1, revision) end
   if not matches(stored, ARGV[3]) then return fail(-2) end
-  redis.call('HDEL', KEYS[2], id)
+  if ARGV[4] then
+    write({ deleted = '1', ['until'] = string.format('%.0f', stamp + ARGV[4]) }, stamp, 0)
+  else
+    redis.call('HDEL', KEYS[2], id)
+  end
   return done(1, 0)
 end
 
 local override = cjson.decode(ARGV[4])
 if not matches(stored, ARGV[3]) then return fail(-2) end
 if ended({ ['until'] = ARGV[5] }) then return fail(-4) end
-if not stored and redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[6]) and drop(ended) == 0 then return fail(-3) end
+if not stored and full(ARGV[6]) then return fail(-3) end
 local created = stored and tonumber(stored.created) or now
-override.revision, override.created = stamp, string.format('%.0f', created)
-redis.call('HSET', KEYS[2], id, cjson.encode(override))
+write(override, stamp, created)
 return done(stored and 2 or 1, created)

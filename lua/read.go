@@ -21,7 +21,7 @@ type Epoch struct {
 // Epoch reads the stamps of an org and sets the missing ones to the present. Read it with what it stands
 // for, or before. One command; it writes only for an org that has no epoch.
 func (c *Conn) Epoch(ctx context.Context, org string) (Epoch, error) {
-	values, err := c.read(ctx, readEpoch(org))
+	values, err := c.read(ctx, readEpoch(EpochKey(org)))
 	if err != nil {
 		return Epoch{}, err
 	}
@@ -36,7 +36,9 @@ type reading struct {
 
 func readString(key string) reading { return reading{key, []any{"string"}} }
 func readHash(key string) reading   { return reading{key, []any{"hash"}} }
-func readEpoch(org string) reading  { return reading{EpochKey(org), []any{"epoch"}} }
+func readEpoch(key string) reading  { return reading{key, []any{"epoch"}} }
+
+func readField(key, name string) reading { return reading{key, []any{"field", name}} }
 
 func readIndex(key, low, high string, count int) reading {
 	return reading{key, []any{"index", low, high, count}}

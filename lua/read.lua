@@ -7,10 +7,11 @@
 -- KEYS   what to read
 -- ARGV   for each key, how
 --          'string', 'hash'             whole
---          'epoch'                      the stamps of an org: a hash with `keys` and `limits`
+--          'field', name                one of a hash
+--          'epoch'                      the stamps of an org or of plans: a hash with `keys` and `limits`
 --          'index', low, high, count    members of a sorted set by name, as in ZRANGEBYLEX
 -- Reply  {now, value, ...}: a text or nil; {field, value, ...}; {keys, limits}; {member, ...}
--- Units  microseconds. Clock: TIME, once. TTL none: an org's epoch lives as long as the org
+-- Units  microseconds. Clock: TIME, once. TTL none: an epoch lives as long as what it is of
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -38,6 +39,9 @@ for i, key in ipairs(KEYS) do
     reply[i + 1] = redis.call('GET', key)
   elseif how == 'hash' then
     reply[i + 1] = redis.call('HGETALL', key)
+  elseif how == 'field' then
+    reply[i + 1] = redis.call('HGET', key, ARGV[arg])
+    arg = arg + 1
   elseif how == 'epoch' then
     reply[i + 1] = epoch(key)
   elseif how == 'index' then

@@ -4,6 +4,11 @@
 // only needs to name a bucket does not link a Redis client.
 package bucket
 
+import (
+	"iter"
+	"slices"
+)
+
 // Count is the number of buckets. It is part of what Redis holds: changing it moves every org.
 const Count = 64
 
@@ -28,6 +33,9 @@ func Valid(name string) bool {
 	}
 	return int(name[0]-'0')*10+int(name[1]-'0') < Count
 }
+
+// All ranges over the buckets, in order.
+func All() iter.Seq[string] { return slices.Values(names[:]) }
 
 var names = func() (all [Count]string) {
 	for i := range all {
