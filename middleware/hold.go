@@ -196,6 +196,9 @@ func (a *Admission) Settle(ctx context.Context, header http.Header, policy strin
 // which may be nil. Errors: units beyond what was taken change nothing; after ratelimit.ErrUnavailable nobody
 // knows, and they count as given back.
 func (a *Admission) Refund(ctx context.Context, header http.Header, policy string, units int64) error {
+	if units < 0 {
+		return fmt.Errorf("middleware: Refund(%q, %d): units must be at least 0", policy, units)
+	}
 	for units > 0 {
 		h, i := a.find(policy, func(c *ratelimit.Charge) bool { return c.Held == 0 && c.Cost > 0 })
 		if h == nil {
