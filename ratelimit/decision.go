@@ -43,6 +43,8 @@ type Result struct {
 	Burst  int64
 	// Source tells where Limit and Window come from: SourcePolicy, or "override:" and the override's id.
 	Source string
+	// Reason is why the override was set, as its author wrote; it is for the people who run the service.
+	Reason string
 	// Unlimited tells that an override lets everything pass. Nothing is counted then.
 	Unlimited bool
 	// Level tells how specific the source is, as LevelProject.
@@ -96,7 +98,7 @@ func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
 	r := Result{
 		Policy: c.Policy.name(), Partition: c.Policy.partition(), Unit: c.Policy.unit(), Algorithm: c.Policy.Algorithm,
 		Monitor: c.Policy.Monitor, Payment: c.Policy.Payment, Candidate: c.Policy.Candidate,
-		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Level: e.level, Unlimited: e.unlimited,
+		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Reason: e.reason, Level: e.level, Unlimited: e.unlimited,
 		Cost: c.Cost, Exceeded: s.Done == 0,
 	}
 	if e.uncounted {

@@ -33,6 +33,8 @@ type Request struct {
 	// of the org has at the time. Admit makes one if it is empty; one that is known before makes it possible
 	// to settle a request whose answer was lost.
 	Hold string
+
+	preview *Override // in place of the org's that has its selector
 }
 
 // Charge asks a policy for units.
@@ -56,6 +58,7 @@ type Limiter struct {
 	sets    *overrideCache
 	loads   singleflight.Group
 	clock   clock
+	monitor atomic.Bool
 
 	hits, misses, stale atomic.Uint64
 }
@@ -102,8 +105,8 @@ func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
 	return l.ask(ctx, &r, lua.Check{Mode: mode})
 }
 
-// ask puts a request to the script, again for as long as a change makes the answer stale.
-func (l *Limiter) ask(ctx context.Context, r *Request, check lua.Check) (Decision, error) {
+// put puts a request to the script, again for as long as a change makes the answer stale.
+func (l *Limiter) put(ctx context.Context, r *Request, check lua.Check) (Decision, error) {
 	if err := r.validate(); err != nil {
 		return Decision{}, err
 	}
@@ -119,7 +122,7 @@ func (l *Limiter) ask(ctx context.Context, r *Request, check lua.Check) (Decisio
 		if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
 			now, _ = l.clock.now()
 		}
-		limits := r.fill(&check, set, now)
+		limits := r.fill(&check, set.with(r.preview), now)
 		answers, err := l.conn.Admit(ctx, []lua.Check{check})
 		if err != nil {
 			return Decision{}, unavailable(err)
@@ -345,6 +348,7 @@ type Stats struct {
 	Hits, Misses uint64 // requests whose org's overrides were in memory, or had to be read
 	Stale        uint64 // answers that a change had made old
 	Orgs         int    // orgs in memory
+	Monitored    bool   // SetMonitor is on
 	// Overrides of these orgs, as they were last read, that are active and end within an hour, a day and a
 	// week; each number holds those before it.
 	EndingHour, EndingDay, EndingWeek int
@@ -353,7 +357,7 @@ type Stats struct {
 // Stats returns the counts. It looks at each override in memory that ends; no request waits for that whose
 // org is in memory. Safe for concurrent use.
 func (l *Limiter) Stats() Stats {
-	s := Stats{Hits: l.hits.Load(), Misses: l.misses.Load(), Stale: l.stale.Load()}
+	s := Stats{Hits: l.hits.Load(), Misses: l.misses.Load(), Stale: l.stale.Load(), Monitored: l.monitor.Load()}
 	now, _ := l.clock.now() // known if anything is in memory
 	l.sets.stats(&s, time.UnixMicro(now))
 	return s

@@ -132,6 +132,8 @@ func (s *Overrides) Clear(ctx context.Context, org, project string) (int, error)
 	return n, overrideError("clear", err)
 }
 
+var errEnded = fmt.Errorf("%w override: ExpiresAt has passed", ErrInvalid)
+
 func overrideError(op string, err error) error {
 	switch {
 	case err == nil:
@@ -143,7 +145,7 @@ func overrideError(op string, err error) error {
 	case errors.Is(err, lua.ErrOverrideTooMany):
 		return fmt.Errorf("%w override: the org has %d already; delete some", ErrInvalid, lua.MaxOverrides)
 	case errors.Is(err, lua.ErrOverrideEnded):
-		return fmt.Errorf("%w override: ExpiresAt has passed", ErrInvalid)
+		return errEnded
 	}
 	return fmt.Errorf("%w: %s overrides: %w", ErrUnavailable, op, err)
 }

@@ -50,6 +50,7 @@ type effective struct {
 	window       time.Duration
 	start        int64 // of a CalendarWindow
 	source       string
+	reason       string
 	level        Level
 	change       Change // of the override that counts
 	unlimited    bool
@@ -132,7 +133,7 @@ func (e *effective) capacity(a Algorithm) int64 {
 
 // change makes of a policy what the override says.
 func (o *Override) change(e *effective, a Algorithm) {
-	e.source, e.level, e.change = "override:"+o.ID, o.selector().level(), o.Change
+	e.source, e.reason, e.level, e.change = "override:"+o.ID, o.Reason, o.selector().level(), o.Change
 	switch o.Access {
 	case Blocked:
 		e.limit = 0
