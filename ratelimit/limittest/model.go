@@ -3,7 +3,6 @@ package limittest
 import (
 	"fmt"
 	"math/big"
-	"strconv"
 	"strings"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -158,13 +157,6 @@ func (m *Model) Used(now int64, c lua.Charge) int64 {
 	return p.used(now).Int64() + p.held(now)
 }
 
-func holdsKey(c *lua.Charge) string {
-	if c.Algorithm == lua.Concurrency {
-		return c.Key
-	}
-	return lua.HoldsKey(c.Key)
-}
-
 func (m *Model) open(now int64, c lua.Charge) *policy {
 	p := &policy{Charge: c, capacity: c.Limit}
 	if c.Algorithm == lua.GCRA && c.Limit > 0 {
@@ -238,52 +230,6 @@ func (m *Model) add(now int64, p *policy, units, taken int64) {
 		Value: fmt.Sprintf("%s:%d:%d:%d:%d:%d:%d:%d", p.Algorithm, at, p.Window, p.capacity, change, x, y, z),
 		End:   p.state().Ends,
 	}
-}
-
-// held returns the units that are held at now.
-func (p *policy) held(now int64) (units int64) {
-	for member, end := range p.holds {
-		if end > now {
-			units += unitsOf(member)
-		}
-	}
-	return units
-}
-
-func unitsOf(member string) int64 {
-	text, _, _ := strings.Cut(member, ":")
-	units, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		panic("limittest: a hold is " + member)
-	}
-	return units
-}
-
-func (p *policy) sweep(now int64) {
-	for member, end := range p.holds {
-		if end <= now {
-			delete(p.holds, member)
-		}
-	}
-}
-
-func (m *Model) hold(now int64, p *policy, units int64, id string) {
-	if p.holds == nil {
-		p.holds = map[string]int64{}
-	}
-	p.sweep(now)
-	p.holds[fmt.Sprintf("%d:%s", units, id)] = now + p.Lease
-	m.keep(p)
-}
-
-// keep stores the holds, if there are any.
-func (m *Model) keep(p *policy) {
-	m.Written[holdsKey(&p.Charge)] = true
-	if len(p.holds) == 0 {
-		delete(m.Holds, holdsKey(&p.Charge))
-		return
-	}
-	m.Holds[holdsKey(&p.Charge)] = p.holds
 }
 
 func valid(check *lua.Check) bool {
