@@ -153,6 +153,9 @@ func largeProducts(t *testing.T, rdb redis.UniversalClient) {
 			}
 		}
 		for _, p := range []ratelimit.Policy{k.of(ratelimit.MaxLimit+1, time.Hour), k.of(1, 400*24*time.Hour+time.Microsecond)} {
+			if err := p.Validate(); !errors.Is(err, ratelimit.ErrInvalid) {
+				l.Errorf("Validate of %v: %v, want ErrInvalid", p, err)
+			}
 			if _, err := l.limiter.Admit(t.Context(), l.request(1, p)); !errors.Is(err, ratelimit.ErrInvalid) {
 				l.Errorf("Admit under %v: %v, want ErrInvalid", p, err)
 			}
