@@ -92,7 +92,7 @@ func (a *Admission) Take(ctx context.Context, header http.Header, policy string,
 		if s.limit == nil {
 			continue
 		}
-		i := slices.IndexFunc(s.limit.policies, func(p ratelimit.Policy) bool { return p.Name == policy })
+		i := slices.IndexFunc(s.limit.policies, func(p ratelimit.Policy) bool { return p.Name == policy && p.Candidate == "" })
 		if i >= 0 && s.limit.policies[i].Algorithm == ratelimit.Concurrency {
 			return fmt.Errorf("middleware: Take(%q): the policy counts what runs at once, and takes nothing", policy)
 		}
@@ -114,9 +114,7 @@ func asError(refusal *Error) error {
 func (a *Admission) take(ctx context.Context, header http.Header, s *step, i int, units int64) *Error {
 	request, refusal := a.ask(s.limit)
 	if refusal == nil {
-		charge := s.limit.charge(i, units, a.request)
-		charge.AtOnce = charge.Policy.Lease > 0
-		request.Charges = []ratelimit.Charge{charge}
+		request.Charges = s.limit.atOnce(i, units, a.request)
 		refusal = a.decide(ctx, header, StepTake, s.limit, request)
 	}
 	if refusal != nil {

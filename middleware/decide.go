@@ -31,6 +31,7 @@ func (a *Admission) limit(header http.Header, l *limit) *Error {
 		}
 		request.Charges[i] = l.charge(i, cost, a.request)
 	}
+	follow(request.Charges)
 	return a.decide(a.request.Context(), header, StepRateLimit, l, request)
 }
 
@@ -129,7 +130,7 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 		a.observe(e, began)
 		return refusal
 	}
-	if slices.ContainsFunc(decision.Results, func(r ratelimit.Result) bool { return r.Exceeded }) {
+	if slices.ContainsFunc(decision.Results, func(r ratelimit.Result) bool { return r.Exceeded && r.Candidate == "" }) {
 		e.Outcome = OutcomeMonitored
 	}
 	a.observe(e, began)
@@ -156,7 +157,8 @@ func (a *Admission) undecided(ctx context.Context, name Step, l *limit, cause er
 	}
 	e := Event{Step: name, Outcome: refusal.outcome(), Err: refusal}
 	// A client that hangs up makes the limiter fail too; it must not lift the limit by that.
-	if l.failure == FailOpen && e.Outcome == OutcomeFailed && ctx.Err() == nil {
+	open := l.failure == FailOpen || !l.chosen && errors.Is(cause, ratelimit.ErrMonitored)
+	if open && e.Outcome == OutcomeFailed && ctx.Err() == nil {
 		e.Outcome, refusal = OutcomeOpened, nil
 	}
 	a.observe(e, began)

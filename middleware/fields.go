@@ -104,7 +104,7 @@ type found struct {
 
 // enforced tells whether a policy can refuse. What cannot is nothing that a client has to heed, and one
 // that heeded it would be limited after all: so no field and no refusal tells of it.
-func enforced(r *ratelimit.Result) bool { return !r.Monitor && !r.Unlimited }
+func enforced(r *ratelimit.Result) bool { return !r.Monitor && !r.Unlimited && r.Candidate == "" }
 
 // announced tells whether the fields tell of a policy. What LimitBy found is not the caller's alone.
 func (r *found) announced() bool { return !r.anonymous && enforced(&r.Result) }

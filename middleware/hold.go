@@ -173,15 +173,20 @@ func (a *Admission) Settle(ctx context.Context, header http.Header, policy strin
 	}
 	one := *h
 	a.mu.Lock()
-	h.request.Charges[i].Cost = units // for the end of the request, if this fails
-	one.request.Charges = []ratelimit.Charge{h.request.Charges[i]}
+	one.request.Charges = nil
+	for _, c := range h.with(i) {
+		c.Cost = units // for the end of the request, if this fails
+		one.request.Charges = append(one.request.Charges, *c)
+	}
 	a.mu.Unlock()
 	d, err := one.limit.limiter.(Holder).Settle(ctx, one.request)
 	if err != nil && !errors.Is(err, ratelimit.ErrNotHeld) {
 		return err
 	}
 	a.mu.Lock()
-	h.request.Charges[i].Held = 0
+	for _, c := range h.with(i) {
+		c.Held = 0
+	}
 	a.mu.Unlock()
 	if err == nil {
 		a.show(header, &one, &d)
@@ -210,12 +215,15 @@ func (a *Admission) Refund(ctx context.Context, header http.Header, policy strin
 		}
 		one := *h
 		a.mu.Lock()
-		c := h.request.Charges[i]
-		back := min(c.Cost, units)
-		h.request.Charges[i].Cost -= back
+		back := min(h.request.Charges[i].Cost, units)
+		one.request.Charges = nil
+		for _, c := range h.with(i) {
+			charge := *c
+			charge.Cost, charge.AtOnce = min(c.Cost, back), true
+			c.Cost -= charge.Cost
+			one.request.Charges = append(one.request.Charges, charge)
+		}
 		a.mu.Unlock()
-		c.Cost, c.AtOnce = back, true
-		one.request.Charges = []ratelimit.Charge{c}
 		d, err := holder.Refund(ctx, one.request, h.at)
 		if err != nil {
 			return err

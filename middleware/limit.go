@@ -44,6 +44,7 @@ type limit struct {
 	costs     []CostFunc                   // nil: 1
 	values    []func(*http.Request) string // nil: by identity
 	failure   Failure
+	chosen    bool // failure was, by OnFailure
 	anonymous bool
 }
 
@@ -84,6 +85,7 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 		}
 		faults = append(faults, p.Validate())
 	}
+	faults = append(faults, l.unpaired())
 	return step{err: errors.Join(faults...), limit: l, run: l.run}
 }
 
@@ -121,7 +123,10 @@ func (l *limit) setCost(policy string, cost CostFunc) error {
 		return fmt.Errorf("middleware: Cost(%q, nil)", policy)
 	}
 	for i := range l.policies {
-		if l.policies[i].Name == policy {
+		if p := &l.policies[i]; p.Name == policy {
+			if p.Candidate != "" {
+				return fmt.Errorf("middleware: Cost(%q): a candidate costs what its live policy %q does", policy, p.Candidate)
+			}
 			l.costs[i] = cost
 			return nil
 		}
@@ -141,7 +146,7 @@ func (l *limit) setFailure(f Failure) error {
 	if f > FailOpen {
 		return fmt.Errorf("middleware: OnFailure(%d) is not known", f)
 	}
-	l.failure = f
+	l.failure, l.chosen = f, true
 	return nil
 }
 

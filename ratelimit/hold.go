@@ -16,7 +16,7 @@ var ErrNotHeld = errors.New("ratelimit: not held")
 // Settle ends what a request holds: the request that was admitted, with the Hold of its decision, what each
 // charge Held, and as Cost what it really came to. That is taken at once, whatever the limit is; zero gives
 // everything back. Charges of Concurrency only end. A hold is settled once: who comes again, or after the
-// lease, gets ErrNotHeld for the policies named in it, and nothing is taken for those.
+// lease, gets ErrNotHeld for the policies named in it, and nothing is taken for those; candidates are not named.
 //
 // One Redis call, as Admit; it does not compare the request's Epoch, for what was begun has to be ended. The
 // decision tells the numbers after it. Errors: ErrInvalid, ErrNotHeld, ErrUnavailable.
@@ -45,7 +45,9 @@ func (l *Limiter) held(ctx context.Context, r Request, mode lua.Mode) (Decision,
 	for i := range d.Results {
 		if d.Results[i].Exceeded {
 			d.Results[i].Exceeded, d.Results[i].RetryAfter = false, 0
-			lost = append(lost, fmt.Errorf("%w: policy %q", ErrNotHeld, d.Results[i].Policy))
+			if d.Results[i].Candidate == "" { // which is nothing that the caller has to know of
+				lost = append(lost, fmt.Errorf("%w: policy %q", ErrNotHeld, d.Results[i].Policy))
+			}
 		}
 	}
 	return d, errors.Join(lost...)
