@@ -8,13 +8,14 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// overrideSet is all overrides of an org, read under one stamp. Immutable.
+// overrideSet is all overrides of an org, or the rules of a plan as such, read under one stamp. Immutable.
 type overrideSet struct {
 	stamp     int64
+	ofPlan    bool
 	overrides map[selector]*Override
 }
 
-// overrideCache holds the sets of the orgs that asked last. Safe for concurrent use.
+// overrideCache holds the sets of the orgs, or of the plans, that were asked for last. Safe for concurrent use.
 type overrideCache struct {
 	*lru.Cache[string, *overrideSet]
 

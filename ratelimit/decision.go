@@ -6,7 +6,7 @@ import (
 	"github.com/tollgate-go/tollgate/lua"
 )
 
-// SourcePolicy is the Source of a limit that no override changed.
+// SourcePolicy is the Source of a limit that no override and no plan changed.
 const SourcePolicy = "policy"
 
 // Never is a RetryAfter that no waiting ends: the cost is above the limit.
@@ -41,7 +41,8 @@ type Result struct {
 	Limit  int64
 	Window time.Duration
 	Burst  int64
-	// Source tells where Limit and Window come from: SourcePolicy, or "override:" and the override's id.
+	// Source tells where Limit and Window come from: SourcePolicy, "plan:" and the plan's name, or "override:" and
+	// the override's id.
 	Source string
 	// Reason is why the override was set, as its author wrote; it is for the people who run the service.
 	Reason string

@@ -23,8 +23,8 @@ func TestEffectiveHoldsInItsInterval(t *testing.T) {
 	t.Parallel()
 	levels, cut := map[ratelimit.Level]int{}, 0
 	rapid.Check(t, func(rt *rapid.T) {
-		overrides, p := drawOverrides(rt), drawPolicy(rt)
-		r := ratelimit.Request{Org: "acme", Project: pick(rt, "project", "", "shop", "shop"), Endpoint: pick(rt, "endpoint", "", endpoint, endpoint)}
+		overrides, rules, p := drawOverrides(rt), drawRules(rt), drawPolicy(rt)
+		r := ratelimit.Request{Org: "acme", Project: pick(rt, "project", "", "shop", "shop"), Endpoint: pick(rt, "endpoint", "", endpoint, endpoint), Plan: "gold"}
 		edges := []int64{0, lua.MaxTime}
 		for _, o := range overrides {
 			edges = append(edges, o.StartsAt.UnixMicro(), o.ExpiresAt.UnixMicro())
@@ -36,7 +36,7 @@ func TestEffectiveHoldsInItsInterval(t *testing.T) {
 					rt.Fatalf("%+v is %s at %d", overrides[i], got, now)
 				}
 			}
-			got := ratelimit.Resolve(overrides, r, p, now)
+			got := ratelimit.Resolve(overrides, rules, r, p, now)
 			if got.From > now || got.Until <= now {
 				rt.Fatalf("%d does not lie in [%d, %d)", now, got.From, got.Until)
 			}
@@ -48,7 +48,7 @@ func TestEffectiveHoldsInItsInterval(t *testing.T) {
 			}
 			from, until := max(got.From, dawn), min(got.Until, dawn+lastTime+1)
 			for at := from; at < until; at++ {
-				want := effectiveAt(overrides, r, p, at)
+				want := effectiveAt(overrides, rules, r, p, at)
 				want.From, want.Until = got.From, got.Until
 				if got != want {
 					rt.Fatalf("at %d, told at %d:\ngot  %+v\nwant %+v", at, now, got, want)
@@ -60,7 +60,7 @@ func TestEffectiveHoldsInItsInterval(t *testing.T) {
 			}
 		}
 	})
-	if len(levels) != 5 || cut == 0 {
+	if len(levels) != 7 || cut == 0 {
 		t.Errorf("levels %v, %d intervals cut; want all kinds", levels, cut)
 	}
 }
@@ -103,6 +103,17 @@ func drawOverrides(t *rapid.T) []ratelimit.Override {
 	return rapid.SliceOfNDistinct(valid, pick(t, "least", 0, 4, 8), 12, func(o ratelimit.Override) string { return o.ID }).Draw(t, "overrides")
 }
 
+func drawRules(t *rapid.T) []ratelimit.PlanRule {
+	drawn := rapid.Custom(func(t *rapid.T) ratelimit.PlanRule {
+		o := drawTerms(t)
+		return ratelimit.PlanRule{o.Endpoint, o.Policy, o.Limit, o.Window, o.Burst, o.Access, o.Change} //nolint:govet // all of them
+	})
+	valid := drawn.Filter(func(r ratelimit.PlanRule) bool {
+		return (&ratelimit.Plan{Name: "gold", Rules: []ratelimit.PlanRule{r}}).Validate() == nil
+	})
+	return rapid.SliceOfNDistinct(valid, 0, 6, func(r ratelimit.PlanRule) string { return r.Endpoint + "|" + r.Policy }).Draw(t, "rules")
+}
+
 func drawPolicy(t *rapid.T) ratelimit.Policy {
 	limit := pick[int64](t, "policy's limit", 0, 1, 50, lua.MaxWindow, lua.MaxWindow)
 	p := ratelimit.Per(limit, pick(t, "policy's window", time.Millisecond, time.Hour))
@@ -127,11 +138,17 @@ func during(o *ratelimit.Override, now time.Time) (begun, ended bool) {
 	return o.StartsAt.IsZero() || !now.Before(o.StartsAt), !o.ExpiresAt.IsZero() && !now.Before(o.ExpiresAt)
 }
 
-// effectiveAt says what counts at one moment.
-func effectiveAt(overrides []ratelimit.Override, r ratelimit.Request, p ratelimit.Policy, at int64) ratelimit.Effective {
+// effectiveAt says what counts at one moment. A plan's rule is an override that every other goes before.
+func effectiveAt(overrides []ratelimit.Override, rules []ratelimit.PlanRule, r ratelimit.Request, p ratelimit.Policy, at int64) ratelimit.Effective {
 	now := time.UnixMicro(at)
 	best, counts := -1, ratelimit.Override{}
-	for _, o := range overrides {
+	all := slices.Clone(overrides)
+	for _, rule := range rules {
+		all = append(all, ratelimit.Override{
+			Endpoint: rule.Endpoint, Policy: rule.Policy, Limit: rule.Limit, Window: rule.Window, Burst: rule.Burst, Access: rule.Access, Change: rule.Change,
+		})
+	}
+	for _, o := range all {
 		begun, ended := during(&o, now)
 		fits := (o.Project == "" || o.Project == r.Project && p.Partition != ratelimit.ByOrg) &&
 			(o.Endpoint == "" || o.Endpoint == r.Endpoint && !p.Shared) && (o.Policy == "" || o.Policy == p.Name)
@@ -144,6 +161,9 @@ func effectiveAt(overrides []ratelimit.Override, r ratelimit.Request, p ratelimi
 				rank += 1 << i
 			}
 		}
+		if o.Org != "" {
+			rank += 4 // behind those of a plan, which has no projects
+		}
 		if rank > best {
 			best, counts = rank, o
 		}
@@ -151,7 +171,10 @@ func effectiveAt(overrides []ratelimit.Override, r ratelimit.Request, p ratelimi
 	e := ratelimit.Effective{Limit: p.Limit, Burst: p.Burst, Window: p.Window, Source: "policy", Level: "policy"}
 	if best >= 0 {
 		e.Source, e.Change = "override:"+counts.ID, counts.Change
-		e.Level = [...]ratelimit.Level{"org", "org+endpoint", "project", "project+endpoint"}[best>>1]
+		e.Level = [...]ratelimit.Level{"plan", "plan+endpoint", "org", "org+endpoint", "project", "project+endpoint"}[best>>1]
+		if counts.Org == "" {
+			e.Source = "plan:gold"
+		}
 		terms(&e, counts, p.Algorithm)
 	}
 	switch p.Algorithm {

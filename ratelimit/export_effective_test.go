@@ -14,13 +14,14 @@ type Effective struct {
 	From, Until  int64
 }
 
-// Resolve finds what a policy comes to at a Redis time.
-func Resolve(overrides []Override, r Request, p Policy, now int64) Effective {
+// Resolve finds what a policy comes to at a Redis time, under a plan with some rules.
+func Resolve(overrides []Override, rules []PlanRule, r Request, p Policy, now int64) Effective {
 	set := &overrideSet{overrides: map[selector]*Override{}}
 	for i := range overrides {
 		set.overrides[overrides[i].selector()] = &overrides[i]
 	}
-	e := set.resolve(&r, &p, now)
+	plan := Plan{Name: r.Plan, Rules: rules}
+	e := sources{set, plan.set(0)}.resolve(&r, &p, now)
 	return Effective{e.limit, e.burst, e.window, e.start, e.source, e.level, e.change, e.unlimited, e.from, e.until}
 }
 

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
 // Request asks whether one caller may do one thing now. It is plain data.
@@ -23,6 +22,9 @@ type Request struct {
 	Org, Project, Key string
 	// Epoch is the stamp that the identity was read under. Zero is not compared.
 	Epoch int64
+	// Plan is the name of the Plan that the identity points to. Empty, the default, or not the name of one: the
+	// policies as coded count, where no override does.
+	Plan string
 	// Endpoint is the method and the route template. Counts are kept for each endpoint.
 	Endpoint string
 	// Charges are decided together, all or nothing: 1 to 64, with different policy names.
@@ -55,20 +57,16 @@ type Charge struct {
 type Limiter struct {
 	conn    *lua.Conn
 	timeout time.Duration
-	sets    *overrideCache
-	loads   singleflight.Group
+	orgs    *store
+	plans   *store // by bucket and name
 	clock   clock
 	monitor atomic.Bool
-
-	hits, misses, stale atomic.Uint64
+	stale   atomic.Uint64
 }
 
 // attempts bounds how often a check is asked again after a change. The second attempt fails only if
 // somebody changes the org's keys or limits within the same millisecond.
 const attempts = 4
-
-// unseen stands for the org's stamp while no answer has told it. A missing stamp is told as 0.
-const unseen int64 = -1
 
 // New returns a Limiter on a Redis client: standalone, Sentinel, Cluster or Ring. It does not dial and
 // starts nothing. The error joins all that is wrong with the arguments.
@@ -77,17 +75,18 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	sets, err := newOverrideCache(c.orgs)
-	if err != nil {
+	l := &Limiter{conn: conn, timeout: c.timeout, clock: clock{began: time.Now()}}
+	if l.orgs, err = newStore(c.orgs, c.timeout, l.readOrg); err != nil {
 		return nil, err
 	}
-	return &Limiter{conn: conn, timeout: c.timeout, sets: sets, clock: clock{began: time.Now()}}, nil
+	l.plans, err = newStore(cachedPlans, c.timeout, l.readPlan)
+	return l, err
 }
 
 // Admit decides a request. Either all its enforced charges are taken or held, or none.
 //
 // It makes one Redis call, and one or two more when the org's overrides are not in memory or were
-// changed. It returns within the timeout and as soon as ctx ends.
+// changed, and as many when its plan is not or was. It returns within the timeout and as soon as ctx ends.
 //
 // Errors: ErrInvalid and ErrStale took nothing. ErrUnavailable means that nobody knows: the charges may
 // have been taken, once; it wraps the context's error where that was the cause.
@@ -113,16 +112,16 @@ func (l *Limiter) put(ctx context.Context, r *Request, check lua.Check) (Decisio
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	now, known := l.clock.now()
-	seen := unseen
+	seen := [...]int64{unseen, unseen}
 	for range attempts {
-		set, err := l.overrides(ctx, r.Org, seen)
+		from, err := l.sources(ctx, r, seen)
 		if err != nil {
 			return Decision{}, unavailable(err)
 		}
 		if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
 			now, _ = l.clock.now()
 		}
-		limits := r.fill(&check, set.with(r.preview), now)
+		limits := r.fill(&check, from, now)
 		answers, err := l.conn.Admit(ctx, []lua.Check{check})
 		if err != nil {
 			return Decision{}, unavailable(err)
@@ -137,11 +136,11 @@ func (l *Limiter) put(ctx context.Context, r *Request, check lua.Check) (Decisio
 		}
 		l.stale.Add(1)
 		now, known = a.Now, true
-		if r.Org != "" {
-			if r.Epoch != 0 && a.Epochs[0].Keys != r.Epoch {
-				return Decision{}, ErrStale
-			}
-			seen = a.Epochs[0].Limits
+		if r.Epoch != 0 && a.Epochs[0].Keys != r.Epoch {
+			return Decision{}, ErrStale
+		}
+		for i := range a.Epochs {
+			seen[i] = a.Epochs[i].Limits
 		}
 	}
 	return Decision{}, fmt.Errorf("%w: the limits of the org changed %d times meanwhile", ErrUnavailable, attempts)
@@ -154,8 +153,8 @@ func (r *Request) validate() error {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%w request: "+format, append([]any{ErrInvalid}, args...)...))
 	}
-	if r.Org == "" && (r.Project != "" || r.Key != "" || r.Epoch != 0) {
-		fault("Org is empty, but Project, Key or Epoch is not")
+	if r.Org == "" && (r.Project != "" || r.Key != "" || r.Plan != "" || r.Epoch != 0) {
+		fault("Org is empty, but Project, Key, Plan or Epoch is not")
 	}
 	if len(r.Org) > maxTenant || len(r.Project) > maxTenant || len(r.Key) > maxTenant {
 		fault("Org, Project and Key must be at most %d bytes", maxTenant)
@@ -210,16 +209,19 @@ func (r *Request) value(c *Charge) string {
 
 // fill puts a request into the script's terms, and tells the limits that it was given. A charge that nothing
 // limits is left out where it would be decided, and so is a candidate that there is no count for.
-func (r *Request) fill(check *lua.Check, set *overrideSet, now int64) []effective {
+func (r *Request) fill(check *lua.Check, from sources, now int64) []effective {
 	check.From, check.Until, check.ID = 0, lua.MaxTime, r.Hold
 	check.Charges = make([]lua.Charge, 0, len(r.Charges))
 	if r.Org != "" {
-		check.Epochs = []lua.Held{{Key: lua.EpochKey(r.Org), Keys: r.Epoch, Limits: set.stamp}}
+		check.Epochs = []lua.Held{{Key: lua.EpochKey(r.Org), Keys: r.Epoch, Limits: from.overrides.stamp}}
+	}
+	if from.plan != nil {
+		check.Epochs = append(check.Epochs, lua.Held{Key: lua.PlansEpochKey(bucket.Of(r.Org)), Limits: from.plan.stamp})
 	}
 	limits := make([]effective, len(r.Charges))
 	for i := range r.Charges {
 		c := &r.Charges[i]
-		e := set.resolve(r, &c.Policy, now)
+		e := from.resolve(r, &c.Policy, now)
 		e.unlimited = e.unlimited && (check.Mode == lua.Take || check.Mode == lua.Peek)
 		e.uncounted = e.unlimited || c.Policy.Candidate != "" && !r.countable(c)
 		limits[i] = e
@@ -295,57 +297,9 @@ func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Dec
 	return d
 }
 
-// overrides returns those of an org: from memory, unless a stamp was seen that is not theirs.
-func (l *Limiter) overrides(ctx context.Context, org string, seen int64) (*overrideSet, error) {
-	if org == "" {
-		return nil, nil
-	}
-	if set, ok := l.sets.Get(org); ok && (seen == unseen || set.stamp == seen) {
-		l.hits.Add(1)
-		return set, nil
-	}
-	l.misses.Add(1)
-	// The stamp is part of the name, so that nobody joins a read that began before the change.
-	flight := l.loads.DoChan(org+"\x00"+strconv.FormatInt(seen, 10), func() (any, error) {
-		// All callers wait for it within their own time; it takes longer where an org has many.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(l.timeout, time.Second))
-		defer cancel()
-		return l.load(ctx, org)
-	})
-	select {
-	case result := <-flight:
-		if result.Err != nil {
-			return nil, result.Err
-		}
-		return result.Val.(*overrideSet), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *Limiter) load(ctx context.Context, org string) (*overrideSet, error) {
-	epoch, stored, err := l.conn.Overrides(ctx, org)
-	if err != nil {
-		return nil, err
-	}
-	l.clock.set(epoch.Now)
-	set := &overrideSet{stamp: epoch.Limits, overrides: make(map[selector]*Override, len(stored))}
-	for id, text := range stored {
-		o, err := decodeOverride(org, id, text)
-		if err != nil {
-			return nil, err
-		}
-		set.overrides[o.selector()] = &o
-	}
-	// Stamps are not compared: after a failover the stored one may be the older. If a slow read puts
-	// back an old set, the next check finds it stale.
-	l.sets.Add(org, set)
-	return set, nil
-}
-
 // Stats counts what a Limiter did since it was made, and what it has in memory.
 type Stats struct {
-	Hits, Misses uint64 // requests whose org's overrides were in memory, or had to be read
+	Hits, Misses uint64 // how often the overrides of an org, or a plan, were in memory, or had to be read
 	Stale        uint64 // answers that a change had made old
 	Orgs         int    // orgs in memory
 	Monitored    bool   // SetMonitor is on
@@ -357,9 +311,12 @@ type Stats struct {
 // Stats returns the counts. It looks at each override in memory that ends; no request waits for that whose
 // org is in memory. Safe for concurrent use.
 func (l *Limiter) Stats() Stats {
-	s := Stats{Hits: l.hits.Load(), Misses: l.misses.Load(), Stale: l.stale.Load(), Monitored: l.monitor.Load()}
+	s := Stats{Stale: l.stale.Load(), Monitored: l.monitor.Load()}
+	for _, from := range [...]*store{l.orgs, l.plans} {
+		s.Hits, s.Misses = s.Hits+from.hits.Load(), s.Misses+from.misses.Load()
+	}
 	now, _ := l.clock.now() // known if anything is in memory
-	l.sets.stats(&s, time.UnixMicro(now))
+	l.orgs.stats(&s, time.UnixMicro(now))
 	return s
 }
 

@@ -11,7 +11,7 @@ import (
 // Override changes a policy for one project, or for every project of an org, on one endpoint or all,
 // for one policy or all. Of all overrides that fit a request only the most specific one counts:
 //
-//	project and endpoint > project > org and endpoint > org > the policy as coded
+//	project and endpoint > project > org and endpoint > org > the plan > the policy as coded
 //
 // and at each of these levels one that names the policy goes before one that does not. A policy that is
 // partitioned by org takes overrides of the org alone, since its projects share one count; one that is
@@ -108,12 +108,7 @@ func (o *Override) Validate() error {
 	if len(o.Project) > maxTenant {
 		fault("Project must be at most %d bytes", maxTenant)
 	}
-	if o.Endpoint != "" && !validEndpoint(o.Endpoint) {
-		fault("Endpoint must be a method (GET for HEAD), a space and a route template, as in \"GET /items/{id}\", of at most %d bytes", maxEndpoint)
-	}
-	if o.Policy != "" && !validName(o.Policy) {
-		fault("Policy must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
-	}
+	o.validSelects(fault)
 	o.validTerms(fault)
 	o.validTimes(fault)
 	if len(o.Reason) > maxReason {
@@ -123,6 +118,16 @@ func (o *Override) Validate() error {
 		fault("Project, Endpoint and Reason must be UTF-8, as JSON holds nothing else")
 	}
 	return errors.Join(faults...)
+}
+
+// validSelects looks at what a plan's rule selects by, too.
+func (o *Override) validSelects(fault func(format string, args ...any)) {
+	if o.Endpoint != "" && !validEndpoint(o.Endpoint) {
+		fault("Endpoint must be a method (GET for HEAD), a space and a route template, as in \"GET /items/{id}\", of at most %d bytes", maxEndpoint)
+	}
+	if o.Policy != "" && !validName(o.Policy) {
+		fault("Policy must be 1 to %d of A-Z a-z 0-9 . _ -", maxName)
+	}
 }
 
 // validTerms looks at what the override makes of a policy.

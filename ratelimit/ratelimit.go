@@ -2,8 +2,8 @@
 //
 // A [Policy] says how much; a [Limiter] decides all policies of a request at once, all or nothing, in
 // one Redis call, and proves in the same call that the caller's key and the overrides that it used are
-// still current. [Overrides] change a policy for one project or org, from the next request on, on every
-// replica.
+// still current. [Overrides] change a policy for one project or org, and [Plans] for all whose identities
+// point to one, from the next request on, on every replica.
 //
 //	limiter, err := ratelimit.New(rdb)
 //	decision, err := limiter.Admit(ctx, ratelimit.Request{
@@ -21,15 +21,15 @@ import "errors"
 
 // What callers branch on. Compare with errors.Is. A refusal is no error but a Decision.
 var (
-	// ErrInvalid: a policy, a request or an override is out of its bounds. Nothing was changed.
+	// ErrInvalid: a policy, a request, an override or a plan is out of its bounds. Nothing was changed.
 	ErrInvalid = errors.New("ratelimit: invalid")
 	// ErrUnavailable: Redis did not answer, or not in time. What was asked for may have happened.
 	ErrUnavailable = errors.New("ratelimit: unavailable")
 	// ErrStale: the request's Epoch is not the org's: a key of the org was changed after the identity
 	// was read. Nothing was taken. Read the identity anew and ask again.
 	ErrStale = errors.New("ratelimit: stale identity")
-	// ErrNotFound: there is no such override.
-	ErrNotFound = errors.New("ratelimit: override not found")
-	// ErrConflict: the override was changed by somebody else. Nothing was changed.
-	ErrConflict = errors.New("ratelimit: override has another revision")
+	// ErrNotFound: there is no such override or plan.
+	ErrNotFound = errors.New("ratelimit: not found")
+	// ErrConflict: the override or plan was changed by somebody else. Nothing was changed.
+	ErrConflict = errors.New("ratelimit: another revision")
 )

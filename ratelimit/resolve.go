@@ -14,7 +14,9 @@ type Level string
 
 // The levels.
 const (
-	LevelPolicy          Level = "policy" // as coded: no override counts
+	LevelPolicy          Level = "policy" // as coded: nothing else counts
+	LevelPlan            Level = "plan"
+	LevelPlanEndpoint    Level = "plan+endpoint"
 	LevelOrg             Level = "org"
 	LevelOrgEndpoint     Level = "org+endpoint"
 	LevelProject         Level = "project"
@@ -30,8 +32,12 @@ func (s selector) id() string {
 }
 
 // level tells how specific a selector is, whatever policies it selects.
-func (s selector) level() Level {
+func (s selector) level(ofPlan bool) Level {
 	switch {
+	case ofPlan && s.endpoint != "":
+		return LevelPlanEndpoint
+	case ofPlan:
+		return LevelPlan
 	case s.project != "" && s.endpoint != "":
 		return LevelProjectEndpoint
 	case s.project != "":
@@ -59,10 +65,10 @@ type effective struct {
 }
 
 // resolve finds the effective limit of a policy at a Redis time.
-func (s *overrideSet) resolve(r *Request, p *Policy, now int64) effective {
+func (s sources) resolve(r *Request, p *Policy, now int64) effective {
 	e := effective{limit: p.Limit, burst: p.Burst, window: p.Window, source: SourcePolicy, level: LevelPolicy, until: lua.MaxTime}
-	if s != nil && len(s.overrides) > 0 {
-		s.override(&e, r, p, now)
+	if !s.overrides.override(&e, r, p, now) {
+		s.plan.override(&e, r, p, now)
 	}
 	switch p.Algorithm {
 	case CalendarWindow:
@@ -78,9 +84,12 @@ func (s *overrideSet) resolve(r *Request, p *Policy, now int64) effective {
 	return e
 }
 
-// override applies the one that counts. It looks from the most specific selector to the least; the first
-// that is active counts.
-func (s *overrideSet) override(e *effective, r *Request, p *Policy, now int64) {
+// override applies the one that counts, and reports whether there is one. It looks from the most specific
+// selector to the least; the first that is active counts.
+func (s *overrideSet) override(e *effective, r *Request, p *Policy, now int64) bool {
+	if s == nil || len(s.overrides) == 0 {
+		return false
+	}
 	projects, endpoints := []string{r.Project, ""}, []string{r.Endpoint, ""}
 	if p.partition() == ByOrg || r.Project == "" {
 		projects = projects[1:]
@@ -94,11 +103,16 @@ func (s *overrideSet) override(e *effective, r *Request, p *Policy, now int64) {
 				o := s.overrides[selector{project, endpoint, policy}]
 				if o != nil && o.active(e, now) {
 					o.change(e, p.Algorithm)
-					return
+					e.level, e.source = o.selector().level(s.ofPlan), "override:"+o.ID
+					if s.ofPlan {
+						e.source = "plan:" + o.ID
+					}
+					return true
 				}
 			}
 		}
 	}
+	return false
 }
 
 // active reports whether the override is active at a Redis time, and cuts the times of e to those at which
@@ -133,7 +147,7 @@ func (e *effective) capacity(a Algorithm) int64 {
 
 // change makes of a policy what the override says.
 func (o *Override) change(e *effective, a Algorithm) {
-	e.source, e.reason, e.level, e.change = "override:"+o.ID, o.Reason, o.selector().level(), o.Change
+	e.reason, e.change = o.Reason, o.Change
 	switch o.Access {
 	case Blocked:
 		e.limit = 0

@@ -1,0 +1,115 @@
+package ratelimit
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tollgate-go/tollgate/lua/bucket"
+)
+
+// sources is what may change the policies of a request: the overrides of its org, and the rules of its plan. Nil
+// where it has none.
+type sources struct{ overrides, plan *overrideSet }
+
+// store reads sets by name, and keeps them in memory. Safe for concurrent use.
+type store struct {
+	*overrideCache
+
+	read    func(ctx context.Context, name string) (*overrideSet, error)
+	timeout time.Duration
+	loads   singleflight.Group
+
+	hits, misses atomic.Uint64
+}
+
+// cachedPlans is how many plans are kept in memory, each in each bucket counted.
+const cachedPlans = 64 * bucket.Count
+
+// unseen stands for a stamp while no answer has told it. A missing stamp is told as 0.
+const unseen int64 = -1
+
+func newStore(size int, timeout time.Duration, read func(context.Context, string) (*overrideSet, error)) (*store, error) {
+	cache, err := newOverrideCache(size)
+	// All who wait for a read do so within their own time; it takes longer where an org has many.
+	return &store{overrideCache: cache, read: read, timeout: max(timeout, time.Second)}, err
+}
+
+// get returns a set: from memory, unless a stamp was seen that is not its own.
+func (s *store) get(ctx context.Context, name string, seen int64) (*overrideSet, error) {
+	if set, ok := s.Get(name); ok && (seen == unseen || set.stamp == seen) {
+		s.hits.Add(1)
+		return set, nil
+	}
+	s.misses.Add(1)
+	// The stamp is part of the name, so that nobody joins a read that began before the change.
+	flight := s.loads.DoChan(name+"\x00"+strconv.FormatInt(seen, 10), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+		defer cancel()
+		set, err := s.read(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		// Stamps are not compared: after a failover the stored one may be the older. If a slow read puts
+		// back an old set, the next check finds it stale.
+		s.Add(name, set)
+		return set, nil
+	})
+	select {
+	case result := <-flight:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(*overrideSet), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// sources returns what may change the policies of a request. seen are the stamps that the last answer told of the
+// org and of the plans.
+func (l *Limiter) sources(ctx context.Context, r *Request, seen [2]int64) (from sources, err error) {
+	if r.Org == "" {
+		return from, nil
+	}
+	if from.overrides, err = l.orgs.get(ctx, r.Org, seen[0]); err != nil {
+		return from, err
+	}
+	from.overrides = from.overrides.with(r.preview)
+	if validName(r.Plan) {
+		from.plan, err = l.plans.get(ctx, bucket.Of(r.Org)+r.Plan, seen[1])
+	}
+	return from, err
+}
+
+func (l *Limiter) readOrg(ctx context.Context, org string) (*overrideSet, error) {
+	epoch, stored, err := l.conn.Overrides(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	l.clock.set(epoch.Now)
+	set := &overrideSet{stamp: epoch.Limits, overrides: make(map[selector]*Override, len(stored))}
+	for id, text := range stored {
+		o, err := decodeOverride(org, id, text)
+		if err != nil {
+			return nil, err
+		}
+		set.overrides[o.selector()] = &o
+	}
+	return set, nil
+}
+
+// readPlan reads one plan, not all of them: those that this process serves may be few.
+func (l *Limiter) readPlan(ctx context.Context, name string) (*overrideSet, error) {
+	in, name := name[:bucket.Len], name[bucket.Len:]
+	epoch, text, err := l.conn.Plan(ctx, in, name)
+	if err != nil {
+		return nil, err
+	}
+	l.clock.set(epoch.Now)
+	p, _, err := decodePlan(name, text)
+	return p.set(epoch.Limits), err
+}
