@@ -78,7 +78,7 @@ func (a *Admission) ask(l *limit) (ratelimit.Request, *Error) {
 		return request, errUnavailable(errors.New("middleware: the authenticator returned an identity without an org"))
 	}
 	id := a.identity
-	request.Org, request.Project, request.Key, request.Epoch = id.Org, id.Project, id.Key, id.Epoch
+	request.Org, request.Project, request.Key, request.Plan, request.Epoch = id.Org, id.Project, id.Key, id.Plan, id.Epoch
 	return request, nil
 }
 
@@ -111,7 +111,7 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 			return refusal
 		}
 		id := a.identity
-		request.Org, request.Project, request.Key, request.Epoch = id.Org, id.Project, id.Key, id.Epoch
+		request.Org, request.Project, request.Key, request.Plan, request.Epoch = id.Org, id.Project, id.Key, id.Plan, id.Epoch
 		decision, err = l.limiter.Admit(ctx, request)
 	}
 	if errors.Is(err, ratelimit.ErrStale) {
