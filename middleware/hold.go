@@ -36,7 +36,7 @@ type admitted struct {
 // remember keeps what a decision took and holds, and renews what is held from then on.
 func (a *Admission) remember(l *limit, config *config, request ratelimit.Request, d *ratelimit.Decision) {
 	lease := time.Duration(0)
-	for i := range request.Charges {
+	for i := range min(len(request.Charges), len(d.Results)) { // not every Limiter tells results
 		c := &request.Charges[i]
 		switch r := &d.Results[i]; {
 		case r.Exceeded || r.Unlimited:

@@ -23,6 +23,7 @@ var (
 	entries      = describe("tollgate_cache_entries", "Entries in a cache now.", "cache")
 	storeErrors  = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
 	stale        = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
+	monitored    = describe("tollgate_limiters_monitored", "Limiters that refuse nobody, because SetMonitor is on.")
 	ending       = describe("tollgate_overrides_ending", "Overrides that are active and end within a time, of the orgs in memory.", "within")
 	recorded     = describe("tollgate_usage_recorded_units_total", "Units of usage that were taken in.")
 	flushed      = describe("tollgate_usage_flushed_units_total", "Units of usage that were written to Redis.")
@@ -41,8 +42,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	c.decisions.Describe(to)
 	c.durations.Describe(to)
+	c.candidates.Describe(to)
 	for _, d := range []*prometheus.Desc{
-		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, stale, ending,
+		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
 	} {
 		to <- d
@@ -54,6 +56,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	c.decisions.Collect(to)
 	c.durations.Collect(to)
+	c.candidates.Collect(to)
 	c.readServers() // what fails is among the errors
 	c.redisErrors.Collect(to)
 	c.collectServers(to)
@@ -86,16 +89,20 @@ func (c *Collector) collectLimiters(to chan<- prometheus.Metric) {
 		return
 	}
 	var hits, misses, old uint64
-	var orgs, hour, day, week int
+	var orgs, hour, day, week, lifted int
 	for _, l := range c.limiters {
 		s := l.Stats()
 		hits, misses, old, orgs = hits+s.Hits, misses+s.Misses, old+s.Stale, orgs+s.Orgs
 		hour, day, week = hour+s.EndingHour, day+s.EndingDay, week+s.EndingWeek
+		if s.Monitored {
+			lifted++
+		}
 	}
 	to <- count(lookups, hits, "overrides", "hit")
 	to <- count(lookups, misses, "overrides", "miss")
 	to <- gauge(entries, float64(orgs), "overrides")
 	to <- count(stale, old)
+	to <- gauge(monitored, float64(lifted))
 	to <- gauge(ending, float64(hour), "1h")
 	to <- gauge(ending, float64(day), "1d")
 	to <- gauge(ending, float64(week), "7d")

@@ -33,7 +33,7 @@ func (s meterStats) Stats() meter.Stats { return meter.Stats(s) }
 func full() []telemetry.Option {
 	return []telemetry.Option{
 		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Entries: 5, NegativeEntries: 6}),
-		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Orgs: 10, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
+		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Orgs: 10, Monitored: true, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
 		telemetry.WithMeter(meterStats{
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
 			Failures: map[lua.Class]uint64{lua.ClassTimeout: 15, lua.ClassConfig: 16},
@@ -57,6 +57,9 @@ tollgate_cache_lookups_total{cache="keys",result="miss"} 3
 tollgate_cache_lookups_total{cache="keys",result="negative_hit"} 2
 tollgate_cache_lookups_total{cache="overrides",result="hit"} 7
 tollgate_cache_lookups_total{cache="overrides",result="miss"} 8
+# HELP tollgate_limiters_monitored Limiters that refuse nobody, because SetMonitor is on.
+# TYPE tollgate_limiters_monitored gauge
+tollgate_limiters_monitored 1
 # HELP tollgate_overrides_ending Overrides that are active and end within a time, of the orgs in memory.
 # TYPE tollgate_overrides_ending gauge
 tollgate_overrides_ending{within="1d"} 2
@@ -154,6 +157,7 @@ func TestRegister(t *testing.T) {
 		Step: middleware.StepTake, Outcome: middleware.OutcomeFailed, Endpoint: middleware.Unmatched,
 		Err: fmt.Errorf("%w: %w", ratelimit.ErrUnavailable, context.Canceled),
 	})
+	c.Observe(compared("shop", false, true))
 	registry := prometheus.NewPedanticRegistry()
 	if err := registry.Register(c); err != nil {
 		t.Fatalf("Register: %v", err)
@@ -175,13 +179,13 @@ func TestRegister(t *testing.T) {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true, "within": true}; !allowed[l.GetName()] {
+				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true, "within": true, "policy": true, "candidate": true, "verdict": true}; !allowed[l.GetName()] {
 					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
 				}
 			}
 		}
 	}
-	if len(families) != 17 {
-		t.Errorf("%d metrics, want 17", len(families))
+	if len(families) != 19 {
+		t.Errorf("%d metrics, want 19", len(families))
 	}
 }

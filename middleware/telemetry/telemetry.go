@@ -20,6 +20,8 @@
 //	tollgate_cache_entries{cache}                         keys, unknown_keys, overrides
 //	tollgate_store_errors_total                           look-ups that the store of keys did not answer
 //	tollgate_stale_answers_total                          answers of Redis that a change had made old
+//	tollgate_candidate_decisions_total{policy,candidate,verdict}  what a candidate makes of decisions, see below
+//	tollgate_limiters_monitored                           limiters with SetMonitor on: they refuse nobody
 //	tollgate_overrides_ending{within}                     overrides to renew or let go: 1h, 1d, 7d, see below
 //	tollgate_usage_recorded_units_total                   units that the meter took in
 //	tollgate_usage_flushed_units_total                    units that Redis has
@@ -33,6 +35,9 @@
 // among those of a day. A limiter knows of the orgs that it has in memory, and of each as it was at its last
 // request. So replicas see different parts and many the same ones: alert on the max over them, not on a sum. The
 // list of the admin route (package middleware/admin) names them, for one org at a time.
+//
+// A verdict is agree_allow, agree_refuse, would_refuse or would_allow, as package ratelimit has them.
+// [Candidates] tells for which projects most.
 //
 // Every label has a bounded set of values, whatever clients send. No org, project or key is one: what a
 // customer used is in package meter, and this one is not for billing.
@@ -77,8 +82,9 @@ type Collector struct {
 	decisions   *prometheus.CounterVec
 	durations   *prometheus.HistogramVec
 	redisErrors *prometheus.CounterVec
+	candidates  *prometheus.CounterVec
 
-	steps, outcomes, codes, endpoints labels
+	steps, outcomes, codes, endpoints, policies labels
 }
 
 // New returns a Collector. It starts nothing and registers itself nowhere. The error joins all that is
@@ -99,8 +105,11 @@ func New(opts ...Option) (*Collector, error) {
 		redisErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: redisErrorsName, Help: redisErrorsHelp,
 		}, redisErrorsLabels),
+		candidates: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tollgate_candidate_decisions_total", Help: "Decisions on a candidate beside a live policy, by verdict.",
+		}, []string{"policy", "candidate", "verdict"}),
 		// The first three are closed sets; their bounds hold for whoever else sends events.
-		steps: labels{most: 16}, outcomes: labels{most: 16}, codes: labels{most: 64},
+		steps: labels{most: 16}, outcomes: labels{most: 16}, codes: labels{most: 64}, policies: labels{most: 2 * maxCandidates},
 		endpoints: labels{most: c.maxEndpoints},
 	}, nil
 }
@@ -119,6 +128,11 @@ func (c *Collector) Observe(e middleware.Event) {
 	}
 	outcome, endpoint := c.outcomes.label(string(e.Outcome)), c.endpoints.label(e.Endpoint)
 	c.decisions.WithLabelValues(step, outcome, code, endpoint).Inc()
+	if decides(&e) {
+		for r, verdict := range e.Decision.Candidates() {
+			c.candidates.WithLabelValues(c.policies.label(r.Candidate), c.policies.label(r.Policy), string(verdict)).Inc()
+		}
+	}
 	if errors.Is(e.Err, authkey.ErrUnavailable) || errors.Is(e.Err, ratelimit.ErrUnavailable) {
 		c.redisErrors.WithLabelValues(step, string(lua.Classify(e.Err))).Inc()
 	}
