@@ -33,7 +33,8 @@ type Request struct {
 	Peek bool
 	// Hold names what the request holds, where a policy has a Lease: up to 128 bytes that no other request
 	// of the org has at the time. Admit makes one if it is empty; one that is known before makes it possible
-	// to settle a request whose answer was lost.
+	// to settle a request whose answer was lost. Who asks again under one that is held needs room as if it were
+	// new, and holds it once.
 	Hold string
 
 	preview *Override // in place of the org's that has its selector

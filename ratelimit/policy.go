@@ -14,8 +14,9 @@ type Algorithm uint8
 // The algorithms.
 const (
 	// SlidingWindow weighs the count of the previous window by how much of it still lies within one
-	// window's length from now. It smooths the edge between two windows; it assumes that the previous
-	// window's units were spread evenly.
+	// window's length from now. It smooths the edge between two windows, and assumes that the previous
+	// window's units were spread evenly: where they were not, up to Limit and the share of it that falls away
+	// meanwhile can pass, as through a GCRA whose Burst is its Limit.
 	SlidingWindow Algorithm = iota
 	// FixedWindow begins a window at the first unit and forgets it as a whole at its end. It is easy to
 	// explain and tells a caller exactly when to come back; around the edge of two windows up to twice

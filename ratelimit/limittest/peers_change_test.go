@@ -113,9 +113,6 @@ func refund(t *testing.T, rdb redis.UniversalClient) {
 // took since stays.
 func lateRefund(t *testing.T, rdb redis.UniversalClient) {
 	frozen(t, rdb, func(l *lane, k kind) {
-		if k.name == "GCRA" { // a bucket cannot tell yet what of it has leaked
-			return
-		}
 		p := k.of(10, time.Minute)
 		for _, later := range []time.Duration{time.Microsecond, 30 * time.Second, time.Minute - 1, time.Minute, 90 * time.Second, 2 * time.Minute} {
 			l.org = redistest.Org(t)
