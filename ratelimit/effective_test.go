@@ -181,7 +181,7 @@ func effectiveAt(overrides []ratelimit.Override, rules []ratelimit.PlanRule, r r
 	case ratelimit.CalendarWindow:
 		e.Start, e.Window = now.UTC().Truncate(24*time.Hour).UnixMicro(), 24*time.Hour
 	case ratelimit.GCRA:
-		bucket(&e)
+		leaky(&e)
 	}
 	return e
 }
@@ -206,8 +206,8 @@ func terms(e *ratelimit.Effective, o ratelimit.Override, a ratelimit.Algorithm) 
 	e.Unlimited = o.Access == ratelimit.Unlimited
 }
 
-// bucket bounds a GCRA as the script does: a full one leaks within the longest window.
-func bucket(e *ratelimit.Effective) {
+// leaky bounds a GCRA as the script does: a full one leaks within the longest window.
+func leaky(e *ratelimit.Effective) {
 	if e.Limit = min(e.Limit, lua.MaxWindow); e.Limit == 0 {
 		return
 	}
