@@ -4,6 +4,7 @@
 //	handler, err := admin.New(admin.BearerToken(token),
 //		admin.WithPrefix("/admin"),
 //		admin.WithOverrides(overrides),
+//		admin.WithPlans(plans),
 //		admin.WithKeys(store, issuer),
 //		admin.WithUsage(usage),
 //		admin.WithLimits(limiter),
@@ -15,14 +16,17 @@
 //
 //	GET PUT DELETE  /v1/orgs/{org}/overrides                       list, write, clear with ?project=
 //	GET DELETE      /v1/orgs/{org}/overrides/{id}
-//	GET             /v1/orgs/{org}/projects/{project}/limits       ?endpoint=&key=
+//	POST            /v1/orgs/{org}/overrides/dry-run               ?project=&key=
+//	GET DELETE      /v1/orgs/{org}/projects/{project}/limits       show, reset with ?endpoint=&policy=&key=&partition=
 //	GET POST        /v1/orgs/{org}/projects/{project}/keys         list, issue
 //	GET DELETE      /v1/orgs/{org}/projects/{project}/keys/{id}    read, revoke with ?reason=
 //	GET             /v1/orgs/{org}/usage                           ?project=&from=&to=&step=
+//	GET             /v1/plans                                      list
+//	GET PUT DELETE  /v1/plans/{name}
 //
 // HEAD works wherever GET does. A list is {"items":[...],"next":"..."}; next, where there is one, is the
 // cursor= of the next page, and limit= sets the length of a page. Times are RFC 3339 in UTC, durations as
-// in Go ("1m30s"). An override has a strong ETag (RFC 9110, section 8.8.3); If-Match, and If-None-Match: *
+// in Go ("1m30s"). An override and a plan have a strong ETag (RFC 9110, section 8.8.3); If-Match, and If-None-Match: *
 // for a write, make concurrent edits lose nothing.
 //
 // An override has the fields of a [ratelimit.Override]: project, endpoint and policy select; limit, window,
@@ -30,6 +34,22 @@
 // policy is another; starts_at and expires_at say when, and reason why. What is absent stays as the policy has
 // it. Answers add its state: "pending", "active" or "ended". The list takes ?project=, ?endpoint=, ?state= and
 // ?ending_before= with a time; so ?state=active&ending_before=2026-12-01T00:00:00Z is what is about to end.
+//
+// A dry run takes what a PUT of an override would, writes nothing, and shows what each policy of each endpoint
+// comes to for a project before and after: the limit, what is used, and whether it passes, that is lets the next
+// request of cost 1 pass. The project is the override's, or that of ?project= for an override of the whole org.
+// Where its state is "pending", it is shown as if it had begun.
+//
+// The limits show each policy of each endpoint: how it counts, what its limit is and why (source is "policy" or
+// "override:" and an id, level how specific that is), what of it is used, held and remaining, after how long there
+// is more and all of it again. To DELETE them forgets what was used and held, of the endpoint and the policy that
+// are named, or of all: what is counted by project; with ?key=, what is counted by key, of that key; and what is
+// counted for the whole org only if partition=org asks for it. A shared count is one for all endpoints.
+//
+// A plan is {"rules":[...]}: what the identities that point to it have in common. A rule has endpoint, policy, limit,
+// window, burst, access and change as an override has. Plans belong to no org, so an [Actor] with an Org finds none;
+// an [Authorizer] of one's own that gives no Org decides by the path. To PUT a plan again as it is mends one that a
+// failure kept from some orgs, whatever the precondition, and so does to DELETE it again, although that is then 404.
 //
 // Errors are problems (RFC 9457) with a code to branch on, and errors, where single fields of a body are
 // to blame: [{"pointer","code","message"}]. A secret is shown in one answer only: the one that issues it.
@@ -39,14 +59,12 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -63,6 +81,7 @@ type Handler struct {
 	authorizer Authorizer
 	prefix     string
 	overrides  *ratelimit.Overrides
+	plans      *ratelimit.Plans
 	store      authkey.Store
 	issuer     *authkey.Issuer
 	usage      UsageReader
@@ -96,28 +115,37 @@ func New(authorizer Authorizer, opts ...Option) (*Handler, error) {
 }
 
 func (h *Handler) mount() {
+	const ofOrg = "/orgs/{org}"
 	h.mux = http.NewServeMux()
 	serve := func(given bool, pattern string, methods map[string]action) {
 		e := &endpoint{Handler: h, methods: methods}
 		if !given {
-			e.absent = problemOf(http.StatusNotFound, codeNotServed, "This part of the admin route is not served here.")
+			e.absent = notServed()
 		}
-		h.mux.Handle(h.prefix+"/v1/orgs/{org}"+pattern, e)
+		h.mux.Handle(h.prefix+"/v1"+pattern, e)
 	}
-	serve(h.overrides != nil, "/overrides", map[string]action{
+	serve(h.overrides != nil, ofOrg+"/overrides", map[string]action{
 		http.MethodGet: h.listOverrides, http.MethodPut: h.putOverride, http.MethodDelete: h.clearOverrides,
 	})
-	serve(h.overrides != nil, "/overrides/{id}", map[string]action{
+	serve(h.overrides != nil, ofOrg+"/overrides/{id}", map[string]action{
 		http.MethodGet: h.getOverride, http.MethodDelete: h.deleteOverride,
 	})
-	serve(h.limiter != nil, "/projects/{project}/limits", map[string]action{http.MethodGet: h.listLimits})
-	serve(h.store != nil, "/projects/{project}/keys", map[string]action{
+	_, can := h.limiter.(previewer)
+	serve(can, ofOrg+"/overrides/dry-run", map[string]action{http.MethodPost: h.previewOverride})
+	serve(h.limiter != nil, ofOrg+"/projects/{project}/limits", map[string]action{
+		http.MethodGet: h.listLimits, http.MethodDelete: h.resetLimits,
+	})
+	serve(h.store != nil, ofOrg+"/projects/{project}/keys", map[string]action{
 		http.MethodGet: h.listKeys, http.MethodPost: h.issueKey,
 	})
-	serve(h.store != nil, "/projects/{project}/keys/{id}", map[string]action{
+	serve(h.store != nil, ofOrg+"/projects/{project}/keys/{id}", map[string]action{
 		http.MethodGet: h.getKey, http.MethodDelete: h.revokeKey,
 	})
-	serve(h.usage != nil, "/usage", map[string]action{http.MethodGet: h.listUsage})
+	serve(h.usage != nil, ofOrg+"/usage", map[string]action{http.MethodGet: h.listUsage})
+	serve(h.plans != nil, "/plans", map[string]action{http.MethodGet: h.listPlans})
+	serve(h.plans != nil, "/plans/{id}", map[string]action{
+		http.MethodGet: h.getPlan, http.MethodPut: h.putPlan, http.MethodDelete: h.deletePlan,
+	})
 	h.mux.Handle("/", h.nowhere())
 }
 
@@ -153,11 +181,16 @@ type Change struct {
 	// Actor is who did it, and RequestID the X-Request-Id of the answer.
 	Actor     Actor
 	RequestID string
-	// Action is "override.set", "override.delete", "override.clear", "key.issue" or "key.revoke".
+	// Action is "override.set", "override.delete", "override.clear", "key.issue", "key.revoke", "limits.reset", "plan.set" or
+	// "plan.delete".
 	Action string
-	// Org, Project and ID are what it was done to. Project is "" for an override of the whole org and for
-	// "override.delete", ID is "" for "override.clear".
+	// Org, Project and ID are what it was done to. Project is "" for an override or a count of the whole org and
+	// for "override.delete"; ID is "" for "override.clear", and for "limits.reset" the key, if it was one's. A
+	// plan has its name as ID, and neither Org nor Project.
 	Org, Project, ID string
+	// Endpoint and Policy are, for "limits.reset", whose counts were; there is one Change for each endpoint.
+	// Policy is "" for all of them.
+	Endpoint, Policy string
 }
 
 // WithPrefix sets the path that the handler is mounted under, such as "/admin": segments of letters,
@@ -206,57 +239,6 @@ func WithUsage(reader UsageReader) Option {
 			return fmt.Errorf("%w option: WithUsage(nil)", ErrInvalid)
 		}
 		h.usage = reader
-		return nil
-	})
-}
-
-// WithLimits serves the limits of the endpoints that WithRoute declares, as a limiter finds them. Give it
-// one with a longer timeout than that of requests where Redis is far.
-func WithLimits(limiter middleware.Limiter) Option {
-	return optionFunc(func(h *Handler) error {
-		if limiter == nil {
-			return fmt.Errorf("%w option: WithLimits(nil)", ErrInvalid)
-		}
-		h.limiter = limiter
-		return nil
-	})
-}
-
-// route is an endpoint and what it is limited by.
-type route struct {
-	endpoint string
-	policies []ratelimit.Policy
-}
-
-// WithRoute declares an endpoint, as middleware.Endpoint names it, and its policies, of which a stage's
-// Policies tells. Those with a partition of the caller's own, as LimitBy has, belong to no project and
-// are left out. An endpoint is declared once.
-func WithRoute(endpoint string, policies ...ratelimit.Policy) Option {
-	return optionFunc(func(h *Handler) error {
-		method, template, _ := strings.Cut(endpoint, " ")
-		if endpoint != middleware.Unmatched && (len(endpoint) > maxEndpoint || method == "" || !strings.Contains(template, "/")) {
-			return fmt.Errorf("%w option: WithRoute(%.100q) must be like \"GET /items/{id}\"", ErrInvalid, endpoint)
-		}
-		if h.route(endpoint) != nil {
-			return fmt.Errorf("%w option: WithRoute(%.100q) is there twice", ErrInvalid, endpoint)
-		}
-		names := map[string]bool{}
-		declared := route{endpoint: endpoint}
-		for _, p := range policies {
-			if err := p.Validate(); err != nil {
-				return fmt.Errorf("%w option: WithRoute(%.100q): %w", ErrInvalid, endpoint, err)
-			}
-			if !slices.Contains([]ratelimit.Partition{"", ratelimit.ByProject, ratelimit.ByKey, ratelimit.ByOrg}, p.Partition) {
-				continue
-			}
-			p.Name = cmp.Or(p.Name, "requests") // as ratelimit has it
-			if names[p.Name] {
-				return fmt.Errorf("%w option: WithRoute(%.100q): two policies are named %q", ErrInvalid, endpoint, p.Name)
-			}
-			names[p.Name] = true
-			declared.policies = append(declared.policies, p)
-		}
-		h.routes = append(h.routes, declared)
 		return nil
 	})
 }

@@ -141,8 +141,14 @@ func (h *Handler) refuse(c *call, p *problem) {
 }
 
 func (h *Handler) report(c *call, action, project, id string) {
+	h.tell(c, Change{Action: action, Project: project, ID: id})
+}
+
+// tell reports a change by the actor of a call, in its org.
+func (h *Handler) tell(c *call, change Change) {
+	change.Actor, change.RequestID, change.Org = c.actor, c.requestID, c.org
 	for _, report := range h.audit {
-		report(Change{Actor: c.actor, RequestID: c.requestID, Action: action, Org: c.org, Project: project, ID: id})
+		report(change)
 	}
 }
 

@@ -27,6 +27,19 @@ func (f limiterFunc) Admit(_ context.Context, r ratelimit.Request) (ratelimit.De
 	return f(r)
 }
 
+// noLimiter can do all that a limiter can, if only its Redis were there.
+type noLimiter struct{}
+
+func (noLimiter) Admit(context.Context, ratelimit.Request) (ratelimit.Decision, error) {
+	return ratelimit.Decision{}, ratelimit.ErrUnavailable
+}
+
+func (noLimiter) Preview(context.Context, ratelimit.Request, ratelimit.Override) (ratelimit.Decision, error) {
+	return ratelimit.Decision{}, ratelimit.ErrUnavailable
+}
+
+func (noLimiter) Reset(context.Context, ratelimit.Request) error { return ratelimit.ErrUnavailable }
+
 // memory returns a store and issuer that need no Redis.
 func memory(t *testing.T) (authkey.Store, *authkey.Issuer) {
 	t.Helper()
@@ -70,9 +83,7 @@ func withAll(t *testing.T) []admin.Option {
 	return []admin.Option{
 		admin.WithOverrides(nobody(t)), admin.WithKeys(store, issuer),
 		admin.WithUsage(usageFunc(func(meter.Query) ([]meter.Item, error) { return nil, meter.ErrUnavailable })),
-		admin.WithLimits(limiterFunc(func(ratelimit.Request) (ratelimit.Decision, error) {
-			return ratelimit.Decision{}, ratelimit.ErrUnavailable
-		})),
+		admin.WithLimits(noLimiter{}),
 		admin.WithRoute(search, policy),
 	}
 }
@@ -128,7 +139,8 @@ func TestRouting(t *testing.T) {
 	for pattern, allow := range map[string]string{
 		"/v1/orgs/o/overrides":                "DELETE, GET, HEAD, PUT",
 		"/v1/orgs/o/overrides/x":              "DELETE, GET, HEAD",
-		"/v1/orgs/o/projects/p/limits":        "GET, HEAD",
+		"/v1/orgs/o/overrides/dry-run":        "POST",
+		"/v1/orgs/o/projects/p/limits":        "DELETE, GET, HEAD",
 		"/v1/orgs/o/projects/p/keys":          "GET, HEAD, POST",
 		"/v1/orgs/o/projects/p/keys/id":       "DELETE, GET, HEAD",
 		"/v1/orgs/o/usage":                    "GET, HEAD",
@@ -186,6 +198,8 @@ func TestUnavailable(t *testing.T) {
 		request("DELETE", "/v1/orgs/o/overrides/x", ""),
 		request("DELETE", "/v1/orgs/o/overrides?project=p", ""),
 		request("GET", "/v1/orgs/o/projects/p/limits", ""),
+		request("DELETE", "/v1/orgs/o/projects/p/limits", ""),
+		request("POST", "/v1/orgs/o/overrides/dry-run", `{"project":"p","limit":1}`),
 		request("GET", "/v1/orgs/o/usage", ""),
 	} {
 		a := serve(t, h, r).want(t, 503, "unavailable")

@@ -27,6 +27,7 @@ const (
 	codeMethod       = "method_not_allowed"   // 405
 	codeNotFound     = "not_found"            // 404
 	codeNotServed    = "not_served"           // 404: the part was not given to New
+	codePartition    = "other_partition"      // 409: what matches is counted by another partition than was asked for
 	codePath         = "invalid_path"         // 400
 	codePrecondition = "precondition_failed"  // 412
 	codeConditional  = "invalid_precondition" // 400: If-Match or If-None-Match cannot be understood
@@ -58,6 +59,10 @@ func problemOf(status int, code, detail string, faults ...strict.Fault) *problem
 }
 
 func badQuery(detail string) *problem { return problemOf(http.StatusBadRequest, codeQuery, detail) }
+
+func notServed() *problem {
+	return problemOf(http.StatusNotFound, codeNotServed, "This part of the admin route is not served here.")
+}
 
 func notFound() *problem {
 	return problemOf(http.StatusNotFound, codeNotFound, "There is no such thing, or not here.")

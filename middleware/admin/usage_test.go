@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,80 +15,9 @@ import (
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin"
 	"github.com/tollgate-go/tollgate/middleware/meter"
-	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
-
-func TestLimits(t *testing.T) {
-	t.Parallel()
-	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
-		t.Parallel()
-		const matrix = "POST /v1/matrix"
-		perKey := ratelimit.PerSecond(5).Named("per-key").By(ratelimit.ByKey)
-		perOrg := ratelimit.PerHour(100).Named("per-org").By(ratelimit.ByOrg).Fixed()
-		s := newService(t, rdb, admin.WithRoute(matrix, perKey, perOrg, ratelimit.PerMinute(1).Named("net").By("network")), admin.WithRoute("GET /healthz"))
-		org := redistest.Org(t)
-		base := "/v1/orgs/" + org + "/projects/p/limits"
-		id := serve(t, s.admin, request("PUT", "/v1/orgs/"+org+"/overrides", `{"project":"p","endpoint":"`+search+`","limit":7,"window":"10m"}`)).object["id"].(string)
-		for _, r := range []ratelimit.Request{
-			{Org: org, Project: "p", Key: "k1", Endpoint: search, Charges: []ratelimit.Charge{{Policy: policy, Cost: 3}}},
-			{Org: org, Project: "p", Key: "k1", Endpoint: matrix, Charges: []ratelimit.Charge{{Policy: perKey, Cost: 2}, {Policy: perOrg, Cost: 2}}},
-		} {
-			if d, err := s.limiter.Admit(t.Context(), r); err != nil || !d.Allowed {
-				t.Fatalf("Admit = %+v, %v", d, err)
-			}
-		}
-		line := func(i map[string]any) string {
-			return fmt.Sprint(i["endpoint"], " ", i["policy"], " ", i["limit"], " per ", i["window"], " used ", i["used"], " remaining ", i["remaining"], " ", i["source"], " by ", i["partition"])
-		}
-		first := search + " requests 7 per 10m used 3 remaining 4 override:" + id + " by project"
-		unknown := matrix + " per-key 5 per 1s used <nil> remaining <nil> policy by key"
-		byOrg := matrix + " per-org 100 per 1h used 2 remaining 98 policy by org"
-		other := matrix + " per-key 5 per 1s used 0 remaining 5 policy by key"
-		for _, row := range []struct {
-			query string
-			want  []string
-		}{
-			{"", []string{first, unknown, byOrg}},
-			{"?key=k2", []string{first, other, byOrg}},
-			{"?endpoint=" + url.QueryEscape(search), []string{first}},
-			{"?endpoint=" + url.QueryEscape(matrix), []string{unknown, byOrg}},
-			{"?endpoint=GET+/healthz", nil},
-		} {
-			for range 2 { // to look takes nothing
-				var got []string
-				a := serve(t, s.admin, request("GET", base+row.query, "")).want(t, 200, "")
-				for _, item := range a.items(t) {
-					got = append(got, line(item))
-				}
-				if !reflect.DeepEqual(got, row.want) {
-					t.Errorf("%s: %q, want %q", row.query, got, row.want)
-				}
-			}
-		}
-		serve(t, s.admin, request("GET", base+"?endpoint=GET+/v1/other", "")).want(t, 404, "not_found")
-		serve(t, s.admin, request("GET", base+"?endpoint=", "")).want(t, 404, "not_found")
-		serve(t, s.admin, request("GET", base+"?key="+strings.Repeat("k", 129), "")).want(t, 400, "invalid_query")
-		serve(t, s.admin, request("GET", base+"?policy=x", "")).want(t, 400, "invalid_query")
-	})
-}
-
-func TestLimitsOnlyPeek(t *testing.T) {
-	t.Parallel()
-	asked := 0
-	h := newHandler(t, admin.WithRoute(search, policy, policy.Named("b")), admin.WithLimits(limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
-		asked++
-		if !r.Peek || r.Org != "o" || r.Project != "p" || r.Endpoint != search || len(r.Charges) != 2 || r.Charges[0].Cost+r.Charges[1].Cost != 0 {
-			t.Errorf("the limiter is asked %+v", r)
-		}
-		return ratelimit.Decision{}, nil
-	})))
-	serve(t, h, request("GET", "/v1/orgs/o/projects/p/limits", "")).want(t, 200, "")
-	if asked != 1 {
-		t.Errorf("the limiter is asked %d times, want once for all policies of a route", asked)
-	}
-}
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
