@@ -24,7 +24,8 @@ var (
 type Actor struct {
 	// Name is for the audit trail. It is no secret.
 	Name string
-	// Org, if set, is the only org that the actor may touch. All others are 404 to him.
+	// Org, if set, is the only org that the actor may touch. All others are 404 to him, and so are plans, which
+	// are for all orgs.
 	Org string
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
@@ -48,19 +46,37 @@ func overrideOf(o *ratelimit.Override) override {
 
 // override reads a body. What is not in it stays as the policy has it.
 func (c *call) override() (ratelimit.Override, error) {
-	o, burst := ratelimit.Override{Org: c.org}, new(int64)
-	err := c.body(false,
-		strict.Text("project", &o.Project), strict.Text("endpoint", &o.Endpoint), strict.Text("policy", &o.Policy),
-		strict.Integer("limit", &o.Limit), strict.Parsed("window", `a duration, such as "1m30s"`, &o.Window, parseWindow),
-		strict.Integer("burst", &burst),
-		strict.Parsed("access", `"blocked" or "unlimited", or leave it out`, &o.Access, oneOf(ratelimit.Blocked, ratelimit.Unlimited)),
-		strict.Parsed("change", `"proportional", "additive" or "reset", or leave it out`, &o.Change,
+	t := terms{Override: ratelimit.Override{Org: c.org}}
+	err := c.body(false, append(t.fields(), strict.Text("project", &t.Project),
+		strict.Parsed("starts_at", "a time as RFC 3339 has it, or leave it out", &t.StartsAt, parseTime),
+		strict.Parsed("expires_at", `a time as RFC 3339 has it, or "never"`, &t.ExpiresAt, parseTimeOrNever),
+		strict.Text("reason", &t.Reason))...)
+	return t.override(), err
+}
+
+// terms is an override while it is read, and what a plan's rule has of one.
+type terms struct {
+	ratelimit.Override
+
+	burst *int64
+}
+
+func (t *terms) fields() []strict.Field {
+	return []strict.Field{
+		strict.Text("endpoint", &t.Endpoint), strict.Text("policy", &t.Policy),
+		strict.Integer("limit", &t.Limit), strict.Parsed("window", `a duration, such as "1m30s"`, &t.Window, parseWindow),
+		strict.Integer("burst", &t.burst),
+		strict.Parsed("access", `"blocked" or "unlimited", or leave it out`, &t.Access, oneOf(ratelimit.Blocked, ratelimit.Unlimited)),
+		strict.Parsed("change", `"proportional", "additive" or "reset", or leave it out`, &t.Change,
 			oneOf(ratelimit.Proportional, ratelimit.Additive, ratelimit.ResetUsed)),
-		strict.Parsed("starts_at", "a time as RFC 3339 has it, or leave it out", &o.StartsAt, parseTime),
-		strict.Parsed("expires_at", `a time as RFC 3339 has it, or "never"`, &o.ExpiresAt, parseTimeOrNever),
-		strict.Text("reason", &o.Reason))
-	o.Burst = *burst
-	return o, err
+	}
+}
+
+func (t *terms) override() ratelimit.Override {
+	if t.burst != nil {
+		t.Burst = *t.burst
+	}
+	return t.Override
 }
 
 // place is what overrides are ordered by, and what no two of an org have in common.
@@ -149,8 +165,8 @@ func (h *Handler) putOverride(c *call) (reply, error) {
 	}
 	var stored ratelimit.Override
 	var created bool
-	err = h.meet(c.r.Context(), c.org, condition,
-		func(other *ratelimit.Override) bool { return placeOf(other) == placeOf(&o) },
+	err = meet(c.r.Context(), condition,
+		h.revision(c.org, func(other *ratelimit.Override) bool { return placeOf(other) == placeOf(&o) }),
 		func(ctx context.Context, p ratelimit.Precondition) error {
 			stored, created, err = h.overrides.Set(ctx, o, p)
 			return err
@@ -182,8 +198,8 @@ func (h *Handler) deleteOverride(c *call) (reply, error) {
 	if condition.absent {
 		return reply{}, preconditionFailed()
 	}
-	err = h.meet(c.r.Context(), c.org, condition,
-		func(other *ratelimit.Override) bool { return other.ID == c.id },
+	err = meet(c.r.Context(), condition,
+		h.revision(c.org, func(other *ratelimit.Override) bool { return other.ID == c.id }),
 		func(ctx context.Context, p ratelimit.Precondition) error {
 			return h.overrides.Delete(ctx, c.org, c.id, p)
 		})
@@ -218,77 +234,17 @@ func (h *Handler) clearOverrides(c *call) (reply, error) {
 	}{n}}, nil
 }
 
-// condition is what If-Match and If-None-Match ask of an override (RFC 9110, section 13.1). The zero
-// condition asks nothing.
-type condition struct {
-	absent    bool    // If-None-Match: *
-	present   bool    // If-Match: *
-	listed    bool    // If-Match: with tags, even if none of them can match
-	revisions []int64 // those tags that can
-}
-
-func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
-
-func (c *call) condition() (condition, error) {
-	match := strings.Join(c.r.Header.Values("If-Match"), ",")
-	none := strings.Join(c.r.Header.Values("If-None-Match"), ",")
-	switch {
-	case none != "" && (none != "*" || match != ""):
-		return condition{}, problemOf(http.StatusBadRequest, codeConditional, "If-None-Match may only be *, without If-Match.")
-	case none == "*":
-		return condition{absent: true}, nil
-	case match == "":
-		return condition{}, nil
-	case match == "*":
-		return condition{present: true}, nil
-	}
-	want := condition{listed: true}
-	for tag := range strings.SplitSeq(match, ",") {
-		if tag = strings.Trim(tag, " \t"); tag == "" {
-			continue // a list may have empty elements
-		}
-		strong := strings.TrimPrefix(tag, "W/")
-		if len(strong) < 2 || strong[0] != '"' || strong[len(strong)-1] != '"' || strings.Contains(strong[1:len(strong)-1], `"`) {
-			return condition{}, problemOf(http.StatusBadRequest, codeConditional, "If-Match must be * or a list of ETags in quotes.")
-		}
-		// Only what etag writes can match: 0 would mean "always" further down, and a weak tag never matches.
-		if n, err := strconv.ParseInt(strong[1:len(strong)-1], 10, 64); err == nil && n > 0 && etag(n) == tag {
-			want.revisions = append(want.revisions, n)
-		}
-	}
-	return want, nil
-}
-
-// attempts bounds how often meet looks again after somebody else was quicker.
-const attempts = 5
-
-// meet runs a change under the precondition that a condition comes to. A single revision needs no look at
-// what is there, for the change itself compares it; * and lists do. Errors: ratelimit.ErrNotFound and
-// ErrConflict, and those of the change.
-func (h *Handler) meet(ctx context.Context, org string, want condition, is func(*ratelimit.Override) bool, change func(context.Context, ratelimit.Precondition) error) error {
-	switch {
-	case want.absent:
-		return change(ctx, ratelimit.IfAbsent)
-	case !want.present && !want.listed:
-		return change(ctx, ratelimit.Always)
-	case want.listed && len(want.revisions) == 1:
-		return change(ctx, ratelimit.Precondition(want.revisions[0]))
-	}
-	for range attempts {
+// revision returns a look at the revision of an org's override.
+func (h *Handler) revision(org string, is func(*ratelimit.Override) bool) func(context.Context) (int64, error) {
+	return func(ctx context.Context) (int64, error) {
 		all, err := h.overrides.List(ctx, org)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		i := slices.IndexFunc(all, func(o ratelimit.Override) bool { return is(&o) })
 		if i < 0 {
-			return ratelimit.ErrNotFound
+			return 0, ratelimit.ErrNotFound
 		}
-		if want.listed && !slices.Contains(want.revisions, all[i].Revision) {
-			return ratelimit.ErrConflict
-		}
-		if err := change(ctx, ratelimit.Precondition(all[i].Revision)); !errors.Is(err, ratelimit.ErrConflict) {
-			return err
-		}
+		return all[i].Revision, nil
 	}
-	return ratelimit.ErrConflict
 }

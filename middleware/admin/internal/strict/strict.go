@@ -1,4 +1,4 @@
-// Package strict reads a flat JSON object and forgives nothing: no unknown, repeated or differently
+// Package strict reads a JSON object and forgives nothing: no unknown, repeated or differently
 // cased field, no null, no other type, nothing after the object. Package encoding/json forgives all of
 // these, and then a limit of null is a limit of zero.
 //
@@ -8,7 +8,7 @@
 //	if err != nil { ... }         // a *SyntaxError: no JSON, at a byte
 //	if len(faults) > 0 { ... }    // JSON, but not what was asked for
 //
-// It is not for nested objects or large documents: every value is held in memory.
+// It is not for deep or large documents: every value is held in memory.
 package strict
 
 import (
@@ -56,7 +56,7 @@ func (e *SyntaxError) Error() string {
 	return "strict: no valid JSON at byte " + strconv.FormatInt(e.Offset, 10)
 }
 
-// Field is one member that the object may have. Make it with Text, Texts, Integer or Parsed. What is
+// Field is one member that the object may have. Make it with Text, Texts, Integer, Parsed or Objects. What is
 // absent from the document leaves its variable alone.
 type Field struct {
 	name string
@@ -199,31 +199,56 @@ func Integer(name string, into **int64) Field {
 
 // Texts is a field that holds an array of strings.
 func Texts(name string, into *[]string) Field {
+	const want = "an array of strings"
 	return Field{name, func(value jsontext.Value) []Fault {
-		if fault := expect(value, '[', "an array of strings"); fault != nil {
-			return fault
-		}
-		texts, faults := []string{}, []Fault(nil)
-		d := jsontext.NewDecoder(bytes.NewReader(value))
-		_, err := d.ReadToken() // [
-		for i := 0; err == nil && d.PeekKind() != ']'; i++ {
-			var element jsontext.Value
-			if element, err = d.ReadValue(); err != nil {
-				break
-			}
+		texts := []string{}
+		faults := elements(value, want, func(_ int, element jsontext.Value) []Fault {
 			text, fault := unquote(element, "a string")
-			for _, f := range fault {
-				f.Pointer = "/" + strconv.Itoa(i)
-				faults = append(faults, f)
-			}
 			texts = append(texts, text)
-		}
-		if err != nil { // not to be expected: the value was read as a whole before
-			return []Fault{{"", CodeType, "want an array of strings"}}
-		}
+			return fault
+		})
 		*into = texts
 		return faults
 	}}
+}
+
+// Objects is a field that holds an array of objects, each with nothing but the fields of its place, which counts
+// from 0. fields is called for one after the other.
+func Objects(name string, fields func(i int) []Field) Field {
+	const want = "an array of objects"
+	return Field{name, func(value jsontext.Value) []Fault {
+		return elements(value, want, func(i int, element jsontext.Value) []Fault {
+			faults, err := Decode(element, fields(i)...)
+			if err != nil { // not to be expected: the value was read as a whole before
+				return []Fault{{"", CodeType, "want an object"}}
+			}
+			return faults
+		})
+	}}
+}
+
+// elements reads each element of an array.
+func elements(value jsontext.Value, want string, read func(i int, element jsontext.Value) []Fault) []Fault {
+	if fault := expect(value, '[', want); fault != nil {
+		return fault
+	}
+	var faults []Fault
+	d := jsontext.NewDecoder(bytes.NewReader(value))
+	_, err := d.ReadToken() // [
+	for i := 0; err == nil && d.PeekKind() != ']'; i++ {
+		var element jsontext.Value
+		if element, err = d.ReadValue(); err != nil {
+			break
+		}
+		for _, fault := range read(i, element) {
+			fault.Pointer = "/" + strconv.Itoa(i) + fault.Pointer
+			faults = append(faults, fault)
+		}
+	}
+	if err != nil { // not to be expected: the value was read as a whole before
+		return []Fault{{"", CodeType, "want " + want}}
+	}
+	return faults
 }
 
 func unquote(value jsontext.Value, want string) (string, []Fault) {
