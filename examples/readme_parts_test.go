@@ -3,6 +3,7 @@ package examples_test
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -22,12 +23,13 @@ var (
 )
 
 func options(auth *middleware.Authenticated, limiter *ratelimit.Limiter, verifier *authkey.Verifier, usage *meter.Meter, cost middleware.CostFunc) error {
-	auth = auth.RequireScope("search")                                    // also RequireProduct, RequireMode
-	bucket := ratelimit.PerSecond(10).Bucket(20)                          // GCRA; also Fixed(), Aligned(), Quota(n, Monthly(1, zone))
-	hourly := ratelimit.PerHour(9000).Named("hourly").By(ratelimit.ByOrg) // all policies of a stage are charged, or none
-	limited := auth.RateLimit(limiter, bucket, hourly).
-		Cost("hourly", cost). // from the request; in the handler: Admission.Take
-		Monitor()             // counts and reports, refuses nothing
+	auth = auth.RequireScope("search")                                                       // also RequireProduct, RequireMode
+	bucket := ratelimit.PerSecond(10).Bucket(20)                                             // GCRA; also Fixed(), Aligned(), Quota(n, Monthly(1, zone))
+	hourly := ratelimit.PerHour(9000).Named("hourly").By(ratelimit.ByOrg)                    // all policies of a stage are charged, or none
+	tokens := ratelimit.PerMinute(90_000).Named("tokens").Of("tokens").Reserved(time.Minute) // Admission.Settle tells the real cost
+	lower := ratelimit.PerHour(5000).Named("lower").By(ratelimit.ByOrg).InPlaceOf("hourly")  // a candidate: only tells where it would differ
+	limited := auth.RateLimit(limiter, bucket, hourly, lower, tokens, ratelimit.Concurrent(20)).
+		Cost("tokens", cost) // from the request; in the handler: Admission.Take, Refund. Monitor() refuses nothing
 	public := middleware.LimitBy(middleware.ClientNetwork(), limiter, bucket) // where nobody is authenticated
 
 	metrics, err := telemetry.New(telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage))
