@@ -25,6 +25,8 @@ const (
 	MaxUnits = 999_999_999_999_999
 	// MaxWindow is the longest window in microseconds, 400 days.
 	MaxWindow = 400 * 24 * 3600 * 1_000_000
+	// MaxLease is the longest time for which units can be held, in microseconds, a day.
+	MaxLease = 24 * 3600 * 1_000_000
 	// MaxPolicies is the most policies that one check may have.
 	MaxPolicies = 64
 	// MaxTime is the end of all times, in microseconds; as Check.Until it means "for ever".
@@ -90,7 +92,7 @@ type Charge struct {
 	Start     int64 // Calendar: when the window began, Redis time in microseconds; 0: aligned to the clock
 	Burst     int64 // GCRA: the units that the bucket holds; they leak within MaxWindow
 	Holds     bool  // units may be held besides those taken; Concurrency always has holds
-	Lease     int64 // how long units are held, microseconds, up to MaxWindow; 0 takes them at once
+	Lease     int64 // how long units are held, microseconds, up to MaxLease; 0 takes them at once
 	Held      int64 // Settle and Renew: the units that are held
 }
 
@@ -189,8 +191,8 @@ type Answer struct {
 // keys of the call must lie in one slot, which those of one bucket do.
 //
 // An error means that the caller does not know what was charged. The call is never repeated by the
-// client. Cost: one command, and in Redis one read and at most one write for each charge; two reads and up to
-// four writes more where it has holds.
+// client. Cost: one command, and in Redis one read and at most one write for each charge; three reads and up to
+// six writes more where it has holds.
 func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
 	keys := make([]string, 0, 4*len(checks))
 	args := make([]any, 0, 24*len(checks))

@@ -13,7 +13,7 @@
 --   current, previous  the units of this window and of the one before
 --   ends               when nothing of it matters any more
 
-local LIMIT, WINDOW, TIME = 999999999999999, 34560000000000, 9007199254740991
+local LIMIT, WINDOW, LEASE, TIME = 999999999999999, 34560000000000, 86400000000, 9007199254740991
 local KEEP, PROPORTIONAL, ADDITIVE, RESET = 0, 1, 2, 3
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
@@ -73,7 +73,7 @@ function sliding.start(p)
 end
 function sliding.open(p, s)
   local start, current, previous = s.at - s.at % s.window, s.x, s.y
-  local ends = start + 2 * s.window
+  local ends = start + (current > 0 and 2 or 1) * s.window
   if s.window ~= p.window then
     current, previous = current + share(previous, start + s.window - s.at, s.window), 0
     start = s.at - s.at % p.window
@@ -95,7 +95,7 @@ function sliding.add(p, s, units, at)
   elseif at >= s.start - s.window then
     s.previous = sum(s.previous, units)
   end
-  s.at, s.ends = math.max(now, s.at), s.start + 2 * s.window
+  s.at, s.ends = math.max(now, s.at), s.start + (s.current > 0 and 2 or 1) * s.window
   return s.current, s.previous, 0
 end
 
@@ -145,7 +145,10 @@ function gcra.fill(p, s, units)
   local left, parts = divide(units, p.window, p.limit)
   s.start, s.current, s.window, s.previous = now + left, parts, p.window, p.limit
 end
-function gcra.add(p, s, units)
+function gcra.add(p, s, units, at)
+  if units < 0 then -- what leaked since then cannot be given back
+    units = math.min(units + divide(math.max(math.min(now - at, WINDOW), 0), p.limit, p.window), 0)
+  end
   if s.window ~= p.window or s.previous ~= p.limit then gcra.fill(p, s, s.used) end
   local more, parts = divide(math.abs(units), p.window, p.limit)
   if units > 0 then

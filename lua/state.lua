@@ -35,11 +35,19 @@ local function stored(p)
   return p.algorithm.open(p, s) or nil
 end
 
--- expired returns the holds that have ended, and their units.
-local function expired(p)
-  local ended, units = redis.call('ZRANGEBYSCORE', p.holds, 1, string.format('%.0f', now)), 0
-  for _, member in ipairs(ended) do units = units + (integer(string.match(member, '^%d+') or '', 0, LIMIT) or 0) end
-  return ended, units
+-- gone are the ends of the holds that do not count any more: those that have passed, and those so late that the
+-- hold would begin a longest lease in the future, which only a clock that was set back can leave.
+local gone = { { '1', string.format('%.0f', now) }, { string.format('(%.0f', now + 2 * LEASE), '+inf' } }
+
+-- forgotten returns the units of the holds that are gone, and how many these are.
+local function forgotten(p)
+  local units, n = 0, 0
+  for _, ends in ipairs(gone) do
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', p.holds, ends[1], ends[2])) do
+      units, n = units + (integer(string.match(member, '^%d+') or '', 0, LIMIT) or 0), n + 1
+    end
+  end
+  return units, n
 end
 
 -- load returns the state of a policy as it is now: the units `used`, and besides those `held`.
@@ -50,14 +58,15 @@ local function load(p)
     s.capacity, s.change, s.ends = p.capacity, KEEP, now
   end
   s.counted = p.algorithm.used(s)
-  s.used, s.held, s.ended = carried(p, s, s.counted), 0, {}
+  s.used, s.held, s.gone = carried(p, s, s.counted), 0, 0
   if p.holds then
     local sum = redis.pcall('ZSCORE', p.holds, 'held')
     local units = type(sum) == 'string' and integer(-tonumber(sum), 0, LIMIT)
-    s.damaged = sum and not units
+    s.damaged = not units
     if units then
-      s.ended, s.freed = expired(p)
-      s.held = math.max(units - s.freed, 0)
+      local freed
+      freed, s.gone = forgotten(p)
+      s.held = math.max(units - freed, 0)
     end
   end
   return s
@@ -79,12 +88,13 @@ local function add(p, s, units, at)
 end
 
 -- member is what stands for a hold.
-local function member(units, id) return string.format('%.0f:%s', units, id) end
+local function member(units, id) return string.format('%.0f:', units) .. id end -- %s would cut an id at a zero byte
 
--- sweep removes the holds that have ended.
+-- sweep removes the holds that are gone.
 local function sweep(p, s)
   if s.damaged then redis.call('DEL', p.holds) end
-  for _, ended in ipairs(s.ended) do redis.call('ZREM', p.holds, ended) end
+  if s.gone == 0 then return end
+  for _, ends in ipairs(gone) do redis.call('ZREMRANGEBYSCORE', p.holds, ends[1], ends[2]) end
 end
 
 -- set_held writes the sum of what is held, and when the last hold ends.
@@ -109,7 +119,7 @@ end
 -- holding returns whether units are held under an id.
 local function holding(p, units, id)
   local ends = redis.pcall('ZSCORE', p.holds, member(units, id))
-  return type(ends) == 'string' and tonumber(ends) > now
+  return type(ends) == 'string' and tonumber(ends) > now and tonumber(ends) <= now + 2 * LEASE
 end
 
 -- release ends a hold.
@@ -130,7 +140,7 @@ local function policy()
   p.algorithm = algorithms[p.kind]
   p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
   local extra, change, lease = next_arg(), next_arg(), next_arg()
-  p.extra, p.change, p.lease = integer(extra, 0, TIME), integer(change, KEEP, RESET), integer(lease, 0, WINDOW)
+  p.extra, p.change, p.lease = integer(extra, 0, TIME), integer(change, KEEP, RESET), integer(lease, 0, LEASE)
   p.units, p.role = integer(next_arg(), 0, LIMIT), integer(next_arg(), 0, LIMIT)
   p.holds = lease ~= '-' and (p.kind == 'h' and p.key or next_key()) or nil
   p.capacity = p.limit

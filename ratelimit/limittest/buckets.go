@@ -122,7 +122,13 @@ func (b *bucket) fill(now, units int64) {
 	b.empty = new(big.Rat).Add(whole(now), b.leak(big.NewInt(units)))
 }
 
-func (b *bucket) add(now, units, _ int64) (at, x, y, z int64) {
+func (b *bucket) add(now, units, taken int64) (at, x, y, z int64) {
+	if units < 0 { // what leaked since then cannot be given back
+		since := max(min(now-taken, lua.MaxWindow), 0)
+		leaked := new(big.Int).Mul(big.NewInt(since), big.NewInt(b.policy.Limit))
+		leaked.Div(leaked, big.NewInt(b.policy.Window)).Add(leaked, big.NewInt(units))
+		units = least(leaked, new(big.Int)).Int64()
+	}
 	if b.limit != b.policy.Limit || b.window != b.policy.Window {
 		b.fill(now, b.counted(now).Int64())
 	}

@@ -46,7 +46,7 @@ func openCounter(now int64, c lua.Charge, stored *state) account {
 
 // slide reports whether anything of a sliding window counts at now.
 func (s *counter) slide(now int64) bool {
-	s.ends = (s.number + 2) * s.length
+	s.ends = s.last()
 	if s.ends <= now {
 		return false
 	}
@@ -59,6 +59,14 @@ func (s *counter) slide(now int64) bool {
 	s.number = max(newest, now/s.length)
 	s.ends = min(s.ends, (s.number+2)*s.length)
 	return s.number-newest < 2 && newest*s.length-now < s.length
+}
+
+// last returns when the last stretch that holds units does not weigh any more.
+func (s *counter) last() int64 {
+	if s.in(s.number).Sign() > 0 {
+		return (s.number + 2) * s.length
+	}
+	return (s.number + 1) * s.length
 }
 
 // in returns the units of a stretch; those of the one before the running one weigh less with time.
@@ -98,7 +106,7 @@ func (s *counter) add(now, units, taken int64) (at, x, y, z int64) {
 	case taken >= (s.number-1)*s.length:
 		s.units[s.number-1] = bounded(s.in(s.number-1), units)
 	}
-	s.at, s.ends = max(s.at, now), (s.number+2)*s.length
+	s.at, s.ends = max(s.at, now), s.last()
 	return s.at, s.in(s.number).Int64(), s.in(s.number - 1).Int64(), 0
 }
 

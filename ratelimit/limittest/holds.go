@@ -18,12 +18,16 @@ func holdsKey(c *lua.Charge) string {
 // held returns the units that are held at now.
 func (p *policy) held(now int64) (units int64) {
 	for member, end := range p.holds {
-		if end > now {
+		if !gone(now, end) {
 			units += unitsOf(member)
 		}
 	}
 	return units
 }
+
+// gone reports whether a hold does not count any more: it has ended, or it ends so late that it would begin a
+// longest lease in the future.
+func gone(now, end int64) bool { return end <= now || end > now+2*lua.MaxLease }
 
 func unitsOf(member string) int64 {
 	text, _, _ := strings.Cut(member, ":")
@@ -36,7 +40,7 @@ func unitsOf(member string) int64 {
 
 func (p *policy) sweep(now int64) {
 	for member, end := range p.holds {
-		if end <= now {
+		if gone(now, end) {
 			delete(p.holds, member)
 		}
 	}

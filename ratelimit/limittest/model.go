@@ -135,7 +135,7 @@ func (m *Model) do(now int64, check *lua.Check, p *policy) int64 {
 		}
 		return before - p.used(now).Int64()
 	}
-	if p.holds[member] <= now || check.Mode == lua.Renew && p.Lease == 0 {
+	if gone(now, p.holds[member]) || check.Mode == lua.Renew && p.Lease == 0 {
 		return 0
 	}
 	if check.Mode == lua.Renew {
@@ -240,7 +240,7 @@ func valid(check *lua.Check) bool {
 		ok = ok && within(c.Limit, 0, lua.MaxUnits) && within(c.Window, 1, lua.MaxWindow) && within(c.Units, 0, lua.MaxUnits) &&
 			within(int64(c.Change), int64(lua.NoChange), int64(lua.ResetUsed)) && within(c.Held, 0, lua.MaxUnits)
 		if c.Holds || c.Algorithm == lua.Concurrency {
-			ok = ok && within(c.Lease, 0, lua.MaxWindow)
+			ok = ok && within(c.Lease, 0, lua.MaxLease)
 		}
 		switch c.Algorithm {
 		case lua.Fixed, lua.Sliding, lua.Concurrency:

@@ -42,7 +42,7 @@ var (
 		rapid.SampledFrom([]int64{lua.MaxUnits, lua.MaxUnits - 1, 0}), rapid.Int64Range(0, lua.MaxUnits),
 	)
 	algorithms = rapid.SampledFrom([]lua.Algorithm{lua.Fixed, lua.Sliding, lua.Calendar, lua.GCRA, lua.Concurrency})
-	leases     = rapid.OneOf(rapid.Int64Range(500, 6000), rapid.SampledFrom([]int64{1, 1_000_000, lua.MaxWindow}))
+	leases     = rapid.OneOf(rapid.Int64Range(500, 6000), rapid.SampledFrom([]int64{1, 1_000_000, lua.MaxLease}))
 	modes      = rapid.SampledFrom([]lua.Mode{lua.Take, lua.Take, lua.Take, "", lua.Peek, lua.Settle, lua.Settle, lua.Renew, lua.Refund, lua.Reset})
 )
 
