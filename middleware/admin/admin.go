@@ -16,8 +16,9 @@
 //
 //	GET PUT DELETE  /v1/orgs/{org}/overrides                       list, write, clear with ?project=
 //	GET DELETE      /v1/orgs/{org}/overrides/{id}
-//	POST            /v1/orgs/{org}/overrides/dry-run               ?project=&key=
-//	GET DELETE      /v1/orgs/{org}/projects/{project}/limits       show, reset with ?endpoint=&policy=&key=&partition=
+//	POST            /v1/orgs/{org}/overrides/dry-run               ?project=&key=&plan=
+//	GET DELETE      /v1/orgs/{org}/projects/{project}/limits       show with ?endpoint=&key=&plan=, reset with
+//	                                                               ?endpoint=&policy=&key=&partition=
 //	GET POST        /v1/orgs/{org}/projects/{project}/keys         list, issue
 //	GET DELETE      /v1/orgs/{org}/projects/{project}/keys/{id}    read, revoke with ?reason=
 //	GET             /v1/orgs/{org}/usage                           ?project=&from=&to=&step=
@@ -40,16 +41,19 @@
 // request of cost 1 pass. The project is the override's, or that of ?project= for an override of the whole org.
 // Where its state is "pending", it is shown as if it had begun.
 //
-// The limits show each policy of each endpoint: how it counts, what its limit is and why (source is "policy" or
-// "override:" and an id, level how specific that is), what of it is used, held and remaining, after how long there
-// is more and all of it again. To DELETE them forgets what was used and held, of the endpoint and the policy that
-// are named, or of all: what is counted by project; with ?key=, what is counted by key, of that key; and what is
-// counted for the whole org only if partition=org asks for it. A shared count is one for all endpoints.
+// The limits show each policy of each endpoint: how it counts, what its limit is and why (source is "policy",
+// "plan:" and a name or "override:" and an id, level how specific that is), what of it is used, held and
+// remaining, after how long there is more and all of it again. To DELETE them forgets what was used and held, of
+// the endpoint and the policy that are named, or of all: what is counted by project; with ?key=, what is counted
+// by key, of that key; and what is counted for the whole org only if partition=org asks for it. A shared count is
+// one for all endpoints.
 //
-// A plan is {"rules":[...]}: what the identities that point to it have in common. A rule has endpoint, policy, limit,
-// window, burst, access and change as an override has. Plans belong to no org, so an [Actor] with an Org finds none;
-// an [Authorizer] of one's own that gives no Org decides by the path. To PUT a plan again as it is mends one that a
-// failure kept from some orgs, whatever the precondition, and so does to DELETE it again, although that is then 404.
+// A plan is {"rules":[...]}: what the identities that point to it have in common. A rule has endpoint, policy,
+// limit, window, burst, access and change as an override has. A key gets its plan when it is issued. The limits
+// and a dry run are those under the plan that ?plan= names or that the key of ?key= has. Plans belong to no org, so
+// an [Actor] with an Org finds none and issues no keys with one; where an [Authorizer] gives no Org, the path tells
+// it. To PUT a plan again as it is mends one that a failure kept from some orgs, whatever the precondition; so does
+// to DELETE it again, although that is then 404.
 //
 // Errors are problems (RFC 9457) with a code to branch on, and errors, where single fields of a body are
 // to blame: [{"pointer","code","message"}]. A secret is shown in one answer only: the one that issues it.

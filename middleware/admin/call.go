@@ -33,6 +33,7 @@ type call struct {
 	requestID        string
 	actor            Actor
 	org, project, id string
+	plan             string // whose limits are looked at
 }
 
 // reply is what an action answers with: 200 and a body, unless it says otherwise. 204 has no body.

@@ -15,6 +15,7 @@ type key struct {
 	Project   string     `json:"project"`
 	Name      string     `json:"name"`
 	Kind      string     `json:"kind"`
+	Plan      string     `json:"plan,omitempty"`
 	Scopes    []string   `json:"scopes"`
 	Products  []string   `json:"products"`
 	State     string     `json:"state"`
@@ -28,7 +29,7 @@ type key struct {
 
 func keyOf(r *authkey.Record) key {
 	return key{
-		ID: r.ID, Project: r.Project, Name: r.Name, Kind: string(r.Kind),
+		ID: r.ID, Project: r.Project, Name: r.Name, Kind: string(r.Kind), Plan: r.Plan,
 		Scopes: append([]string{}, r.Scopes...), Products: append([]string{}, r.Products...),
 		State: string(r.State), NotBefore: timeOrAbsent(r.NotBefore), ExpiresAt: timeOrNever(r.ExpiresAt),
 		CreatedAt: r.CreatedAt, RevokedAt: timeOrAbsent(r.RevokedAt), Reason: r.Reason,
@@ -69,7 +70,7 @@ func (h *Handler) issueKey(c *call) (reply, error) {
 	wanted := authkey.NewKey{Org: c.org, Project: c.project}
 	kind := string(authkey.KindSecret)
 	if err := c.body(true,
-		strict.Text("name", &wanted.Name), strict.Text("kind", &kind),
+		strict.Text("name", &wanted.Name), strict.Text("kind", &kind), strict.Text("plan", &wanted.Plan),
 		strict.Texts("scopes", &wanted.Scopes), strict.Texts("products", &wanted.Products),
 		strict.Parsed("not_before", "a time as RFC 3339 has it", &wanted.NotBefore, parseTime),
 		strict.Parsed("expires_at", `a time as RFC 3339 has it, or "never"`, &wanted.ExpiresAt, parseTimeOrNever)); err != nil {
@@ -77,6 +78,9 @@ func (h *Handler) issueKey(c *call) (reply, error) {
 	}
 	if wanted.Kind = authkey.Kind(kind); kind == "" { // the issuer would take that for its default
 		return reply{}, invalidFields([]strict.Fault{{Pointer: "/kind", Code: strict.CodeValue, Message: `want "secret" or "publishable"`}})
+	}
+	if wanted.Plan != "" && c.actor.Org != "" { // whoever sees one org alone does not choose what it pays for
+		return reply{}, problemOf(http.StatusForbidden, codeForbidden, "You may issue keys, but not give them a plan.")
 	}
 	record, presented, err := h.issuer.Issue(c.r.Context(), wanted)
 	if err != nil {

@@ -61,7 +61,9 @@ func TestKeyBodies(t *testing.T) {
 	}{
 		{"blank", " ", 400, ""},
 		{"null", `null`, 422, ""},
-		{"unknown", `{"plan":"gold"}`, 422, "/plan"},
+		{"unknown", `{"digest":"x"}`, 422, "/digest"},
+		{"long plan", `{"plan":"` + strings.Repeat("a", 129) + `"}`, 422, "/plan"},
+		{"null plan", `{"plan":null}`, 422, "/plan"},
 		{"null name", `{"name":null}`, 422, "/name"},
 		{"null in scopes", `{"scopes":["a",null]}`, 422, "/scopes/1"},
 		{"scopes as text", `{"scopes":"a b"}`, 422, "/scopes"},

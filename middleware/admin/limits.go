@@ -87,7 +87,7 @@ func (h *Handler) declared(q query) ([]route, error) {
 	return []route{*declared}, nil
 }
 
-// key returns the parameter key; "" where there is none.
+// key returns the parameter key, the id of a key; "" where there is none.
 func (q query) key() (string, error) {
 	key, ok := q.given("key")
 	if ok && key == "" || len(key) > maxPath {
@@ -104,7 +104,7 @@ type asker func(context.Context, ratelimit.Request) (ratelimit.Decision, error)
 
 // peek asks about all policies of a route, one of which at least it has, in one call; it takes nothing.
 func (c *call) peek(at *route, key string, cost int64, ask asker) (ratelimit.Decision, error) {
-	request := ratelimit.Request{Org: c.org, Project: c.project, Key: cmp.Or(key, noKey), Endpoint: at.endpoint, Peek: true}
+	request := ratelimit.Request{Org: c.org, Project: c.project, Key: cmp.Or(key, noKey), Plan: c.plan, Endpoint: at.endpoint, Peek: true}
 	for _, p := range at.policies {
 		request.Charges = append(request.Charges, ratelimit.Charge{Policy: p, Cost: cost})
 	}
@@ -151,12 +151,15 @@ type standing struct {
 }
 
 func (h *Handler) listLimits(c *call) (reply, error) {
-	q, err := c.query("endpoint", "key")
+	q, err := c.query("endpoint", "key", "plan")
 	if err != nil {
 		return reply{}, err
 	}
 	key, err := q.key()
 	if err != nil {
+		return reply{}, err
+	}
+	if c.plan, err = h.planOfKey(c, q, key); err != nil {
 		return reply{}, err
 	}
 	routes, err := h.declared(q)

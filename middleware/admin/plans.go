@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -54,8 +55,8 @@ func planOf(p *ratelimit.Plan) plan {
 	return shown
 }
 
-// plan reads a body. The name is that of the path.
-func (c *call) plan() (ratelimit.Plan, error) {
+// planIn reads a body. The name is that of the path.
+func planIn(c *call) (ratelimit.Plan, error) {
 	p := ratelimit.Plan{Name: c.id, Rules: []ratelimit.PlanRule{{Access: ratelimit.Blocked}}}
 	if p.Validate() != nil {
 		return p, problemOf(http.StatusBadRequest, codePath, "The name of a plan must be 1 to 64 of A-Z a-z 0-9 . _ -")
@@ -122,7 +123,7 @@ func (h *Handler) putPlan(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	p, err := c.plan()
+	p, err := planIn(c)
 	if err != nil {
 		return reply{}, err
 	}
@@ -186,4 +187,24 @@ func planFailed(err error) error {
 		p.Detail = "Redis did not answer in time. The change may be in effect for some orgs and not for others: repeat it to mend that."
 	}
 	return p
+}
+
+// planOfKey returns the plan that limits are looked at under: the one that is asked for, else that of the key,
+// as far as both are known.
+func (h *Handler) planOfKey(c *call, q query, key string) (string, error) {
+	name, given := q.given("plan")
+	switch {
+	case given && c.actor.Org != "":
+		return "", problemOf(http.StatusForbidden, codeForbidden, "You may not look at plans.")
+	case given, key == "", h.store == nil:
+		return name, nil
+	}
+	record, err := h.store.Find(c.r.Context(), key)
+	switch {
+	case errors.Is(err, authkey.ErrUnknown), errors.Is(err, authkey.ErrInvalid):
+		return "", nil
+	case err != nil || record.Org != c.org || record.Project != c.project:
+		return "", err
+	}
+	return record.Plan, nil
 }

@@ -34,7 +34,7 @@ type previews struct {
 }
 
 func (h *Handler) previewOverride(c *call) (reply, error) {
-	q, err := c.query("project", "key")
+	q, err := c.query("project", "key", "plan")
 	if err != nil {
 		return reply{}, err
 	}
@@ -50,6 +50,9 @@ func (h *Handler) previewOverride(c *call) (reply, error) {
 		return reply{}, err
 	}
 	if c.project, err = q.projectOf(&o); err != nil {
+		return reply{}, err
+	}
+	if c.plan, err = h.planOfKey(c, q, key); err != nil {
 		return reply{}, err
 	}
 	answer := previews{Items: []preview{}}

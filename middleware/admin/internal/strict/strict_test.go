@@ -16,14 +16,38 @@ type body struct {
 	limit  *int64
 	window time.Duration
 	scopes []string
+	rules  []*body
+}
+
+func (b *body) fields() []Field {
+	return []Field{
+		Text("name", &b.name), Integer("limit", &b.limit),
+		Parsed("window", "a duration", &b.window, time.ParseDuration), Texts("scopes", &b.scopes),
+		Objects("rules", func(i int) []Field {
+			if i != len(b.rules) {
+				panic("out of turn")
+			}
+			b.rules = append(b.rules, &body{})
+			return b.rules[i].fields()
+		}),
+	}
 }
 
 func decode(document string) (body, []Fault, error) {
 	var b body
-	faults, err := Decode([]byte(document),
-		Text("name", &b.name), Integer("limit", &b.limit),
-		Parsed("window", "a duration", &b.window, time.ParseDuration), Texts("scopes", &b.scopes))
+	faults, err := Decode([]byte(document), b.fields()...)
 	return b, faults, err
+}
+
+func TestObjects(t *testing.T) {
+	t.Parallel()
+	b, faults, err := decode(`{"rules":[{"name":"a","rules":[{"name":"b"}]},{},{"limit":3}]}`)
+	if err != nil || len(faults) > 0 || len(b.rules) != 3 {
+		t.Fatalf("Decode = %+v, %v, %v", b, faults, err)
+	}
+	if b.rules[0].name != "a" || len(b.rules[0].rules) != 1 || b.rules[0].rules[0].name != "b" || *b.rules[2].limit != 3 {
+		t.Errorf("Decode read %+v", b.rules)
+	}
 }
 
 func TestDecode(t *testing.T) {
@@ -69,6 +93,11 @@ func TestFaults(t *testing.T) {
 		{"far below", `{"limit":-99999999999999999999999999}`, "/limit invalid_value"},
 		{"text for array", `{"scopes":"a"}`, "/scopes wrong_type"},
 		{"array in array", `{"scopes":[["a"]]}`, "/scopes/0 wrong_type"},
+		{"object for array", `{"rules":{}}`, "/rules wrong_type"},
+		{"null for array", `{"rules":null}`, "/rules null"},
+		{"no objects", `{"rules":[1,null,[],"{}"]}`, "/rules/0 wrong_type, /rules/1 wrong_type, /rules/2 wrong_type, /rules/3 wrong_type"},
+		{"within objects", `{"rules":[{},{"limit":"1","x":1},{"rules":[{"name":null}]}]}`, "/rules/1/limit wrong_type, /rules/1/x unknown_field, /rules/2/rules/0/name null"},
+		{"duplicate within objects", `{"rules":[{"limit":1,"limit":2}]}`, "/rules/0/limit duplicate_field"},
 		{"unparsable", `{"window":"soon"}`, "/window invalid_value"},
 		{"number for parsed", `{"window":60}`, "/window wrong_type"},
 		{"several", `{"limit":null,"x":1,"window":""}`, "/limit null, /x unknown_field, /window invalid_value"},
