@@ -89,7 +89,6 @@ func (q query) match(routes []route, partition ratelimit.Partition) ([]route, er
 			case by != partition:
 				other = by
 			default:
-				p.Candidate = "" // it is reset without the policy that it stands beside, too
 				at.policies = append(at.policies, p)
 			}
 		}
