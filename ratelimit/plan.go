@@ -15,8 +15,11 @@ import (
 //	the overrides of project and org > plan and endpoint > plan > the policy as coded
 //
 // and at each of these levels a rule that names the policy goes before one that does not. A policy that is
-// Shared takes the rules of all endpoints alone. Where identities share a count, such as the keys of a project,
-// they should have the same plan: each request is held to the limit of its own.
+// Shared takes the rules of all endpoints alone.
+//
+// Give identities that share a count, such as the keys of a project, the same plan. Each request is held to the limit
+// of its own plan, and on a Window that is not the policy's more than that: the shorter one of two windows ends what
+// was counted in the longer one, so that whoever goes back and forth between two plans has it anew each time.
 type Plan struct {
 	// Name is 1 to 64 of A-Z a-z 0-9 . _ -
 	Name string
@@ -36,8 +39,8 @@ type PlanRule struct {
 	Window time.Duration
 	Burst  int64
 	Access Access
-	// Change is KeepUsed or Proportional. With the others, whoever holds keys of two plans could have units anew
-	// by going back and forth between them.
+	// Change is KeepUsed or Proportional: the others give units anew whenever the limit becomes another, and with
+	// two plans on one count that is whenever somebody wants it.
 	Change Change
 }
 
