@@ -116,19 +116,21 @@ func (w *world) Admit(_ context.Context, request ratelimit.Request) (ratelimit.D
 	keys := make([]string, len(request.Charges))
 	for i, c := range request.Charges {
 		key, err := keyOf(&request, &c)
-		if err != nil {
+		candidate := c.Policy.Candidate != ""
+		if err != nil && !candidate {
 			return ratelimit.Decision{}, err
 		}
 		keys[i] = key
-		exceeded := c.Policy.Limit == 0 || w.used[keys[i]]+c.Cost > c.Policy.Limit
-		d.Allowed = d.Allowed && (!exceeded || c.Policy.Monitor)
+		exceeded := err != nil || c.Policy.Limit == 0 || w.used[keys[i]]+c.Cost > c.Policy.Limit
+		d.Allowed = d.Allowed && (!exceeded || c.Policy.Monitor || candidate)
 		d.Results = append(d.Results, ratelimit.Result{Exceeded: exceeded})
 	}
 	for i, c := range request.Charges {
-		if d.Allowed && !d.Results[i].Exceeded {
+		holds, fits := c.Policy.Lease > 0 && !c.AtOnce, !d.Results[i].Exceeded
+		if fits && (d.Allowed || c.Policy.Candidate != "" && !holds) {
 			w.used[keys[i]] += c.Cost
 		}
-		if d.Allowed && c.Policy.Lease > 0 && !c.AtOnce {
+		if fits && d.Allowed && holds {
 			d.Hold = fmt.Sprint("hold ", w.decided)
 			w.holds[d.Hold+keys[i]] = true
 		}
@@ -163,7 +165,7 @@ func partition(request *ratelimit.Request, c *ratelimit.Charge) (string, error) 
 
 func result(c *ratelimit.Charge, used int64, exceeded bool) ratelimit.Result {
 	r := ratelimit.Result{
-		Policy: c.Policy.Name, Algorithm: c.Policy.Algorithm, Partition: c.Policy.Partition, Unit: c.Policy.Unit, Monitor: c.Policy.Monitor,
+		Policy: c.Policy.Name, Algorithm: c.Policy.Algorithm, Partition: c.Policy.Partition, Unit: c.Policy.Unit, Monitor: c.Policy.Monitor, Candidate: c.Policy.Candidate,
 		Limit: c.Policy.Limit, Window: c.Policy.Window, Source: ratelimit.SourcePolicy,
 		Cost: c.Cost, Exceeded: exceeded, Used: used, Remaining: c.Policy.Limit - used,
 	}
