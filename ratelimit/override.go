@@ -38,8 +38,9 @@ type Override struct {
 	// other, Limit, Window, Burst and Change are not set.
 	Access Access
 	// Change is what becomes of the units in use that were taken under another limit, window or burst: when the
-	// override begins, and when it is changed. When it ends or is deleted, what counts then decides, and where
-	// that is the policy as coded, they stay. Default KeepUsed.
+	// override begins, and when it is changed. When it ends or is deleted, the Change of the override that counts
+	// then decides. Where that is none, units that were taken under this one come back as its own Change says.
+	// Default KeepUsed.
 	Change Change
 	// StartsAt is when the override begins, and ExpiresAt when it ends, by Redis time, in whole microseconds.
 	// Zero: at once, and never. While it does not count, the next less specific one does.
@@ -76,7 +77,8 @@ const (
 // Change is what becomes of the units in use when a limit, its window or its burst changes.
 type Change string
 
-// The changes. In each of them a raise helps on the next request.
+// The changes. In each of them a raise helps on the next request; only Proportional leaves a limit exhausted that
+// was.
 const (
 	// KeepUsed leaves as many units used as were.
 	KeepUsed Change = ""
