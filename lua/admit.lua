@@ -93,7 +93,7 @@ function modes.refund(policies, _, at)
   return each(policies, function(p, s)
     local used = s.used
     if used > 0 and p.units > 0 and p.capacity > 0 then add(p, s, -p.units, at) end
-    return used - s.used
+    return math.min(used - s.used, p.units)
   end)
 end
 

@@ -133,7 +133,7 @@ func (m *Model) do(now int64, check *lua.Check, p *policy) int64 {
 		if before > 0 && p.Units > 0 && p.capacity > 0 {
 			m.add(now, p, -p.Units, taken)
 		}
-		return before - p.used(now).Int64()
+		return min(before-p.used(now).Int64(), p.Units)
 	}
 	if gone(now, p.holds[member]) || check.Mode == lua.Renew && p.Lease == 0 {
 		return 0
