@@ -116,7 +116,7 @@ func (a *Admission) release() {
 func (a *Admission) finish(step Step, h admitted, do func(Holder, context.Context, ratelimit.Request) (ratelimit.Decision, error)) {
 	a.config = h.config
 	began, e := a.now(), Event{Step: step, Outcome: OutcomeAllowed}
-	d, err := do(h.limit.limiter.(Holder), context.WithoutCancel(a.request.Context()), h.request)
+	d, err := do(h.limit.holder, context.WithoutCancel(a.request.Context()), h.request)
 	e.Decision = &d
 	if err != nil {
 		e.Decision, e.Outcome, e.Err = nil, OutcomeFailed, errUnavailable(err)
@@ -179,7 +179,7 @@ func (a *Admission) Settle(ctx context.Context, header http.Header, policy strin
 		one.request.Charges = append(one.request.Charges, *c)
 	}
 	a.mu.Unlock()
-	d, err := one.limit.limiter.(Holder).Settle(ctx, one.request)
+	d, err := one.limit.holder.Settle(ctx, one.request)
 	if err != nil && !errors.Is(err, ratelimit.ErrNotHeld) {
 		return err
 	}
@@ -209,8 +209,7 @@ func (a *Admission) Refund(ctx context.Context, header http.Header, policy strin
 		if h == nil {
 			return fmt.Errorf("middleware: Refund(%q): %d units more than the request of %s took", policy, units, a.endpoint)
 		}
-		holder, ok := h.limit.limiter.(Holder)
-		if !ok {
+		if h.limit.holder == nil {
 			return fmt.Errorf("middleware: Refund(%q): the limiter %T has no Refund", policy, h.limit.limiter)
 		}
 		one := *h
@@ -224,7 +223,7 @@ func (a *Admission) Refund(ctx context.Context, header http.Header, policy strin
 			one.request.Charges = append(one.request.Charges, charge)
 		}
 		a.mu.Unlock()
-		d, err := holder.Refund(ctx, one.request, h.at)
+		d, err := h.limit.holder.Refund(ctx, one.request, h.at)
 		if err != nil {
 			return err
 		}

@@ -40,6 +40,7 @@ type Key struct {
 // limit is what a step asks a limiter. Immutable.
 type limit struct {
 	limiter   Limiter
+	holder    Holder // the limiter, if it is one
 	policies  []ratelimit.Policy
 	costs     []CostFunc                   // nil: 1
 	values    []func(*http.Request) string // nil: by identity
@@ -54,6 +55,7 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 		costs: make([]CostFunc, len(policies)), values: make([]func(*http.Request) string, len(policies)),
 		anonymous: key != nil,
 	}
+	l.holder, _ = limiter.(Holder)
 	var faults []error
 	if missing(limiter) {
 		faults = append(faults, errors.New("middleware: the limiter is nil"))
@@ -80,7 +82,7 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 			}
 			p.Partition, l.values[i] = ratelimit.Partition(key.Name), key.Of
 		}
-		if _, ok := limiter.(Holder); p.Lease > 0 && !ok && !missing(limiter) {
+		if p.Lease > 0 && l.holder == nil && !missing(limiter) {
 			faults = append(faults, fmt.Errorf("middleware: policy %q has a Lease, but the limiter %T is no Holder", p.Name, limiter))
 		}
 		faults = append(faults, p.Validate())

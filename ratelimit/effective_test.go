@@ -106,7 +106,7 @@ func drawOverrides(t *rapid.T) []ratelimit.Override {
 func drawRules(t *rapid.T) []ratelimit.PlanRule {
 	drawn := rapid.Custom(func(t *rapid.T) ratelimit.PlanRule {
 		o := drawTerms(t)
-		return ratelimit.PlanRule{o.Endpoint, o.Policy, o.Limit, o.Window, o.Burst, o.Access, o.Change} //nolint:govet // all of them
+		return ratelimit.PlanRule{o.Endpoint, o.Policy, o.Limit, o.Window, o.Burst, o.Access, o.Change}
 	})
 	valid := drawn.Filter(func(r ratelimit.PlanRule) bool {
 		return (&ratelimit.Plan{Name: "gold", Rules: []ratelimit.PlanRule{r}}).Validate() == nil

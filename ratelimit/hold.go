@@ -9,7 +9,7 @@ import (
 	"github.com/tollgate-go/tollgate/lua"
 )
 
-// ErrNotHeld: nothing is held under that name any more, or never was: it was settled before, or its lease
+// ErrNotHeld says that nothing is held under that name any more, or never was: it was settled before, or its lease
 // ended. Nothing was taken.
 var ErrNotHeld = errors.New("ratelimit: not held")
 

@@ -96,7 +96,7 @@ func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
 	if r.Peek {
 		mode = lua.Peek
 	}
-	if r.Hold == "" && slices.ContainsFunc(r.Charges, func(c Charge) bool { return c.lease() > 0 }) {
+	if r.Hold == "" && !r.Peek && slices.ContainsFunc(r.Charges, func(c Charge) bool { return c.lease() > 0 }) {
 		r.Hold = rand.Text()
 	}
 	if faults := r.compared(); len(faults) > 0 {

@@ -153,7 +153,7 @@ func TestPlanWritersConverge(t *testing.T) {
 		name := planName(t, rdb)
 		var group sync.WaitGroup
 		for w := range writers {
-			random := rand.New(rand.NewPCG(uint64(w), 7)) //nolint:gosec // reproducible
+			random := rand.New(rand.NewPCG(uint64(w), 7))
 			var mu sync.Mutex
 			plans := newPlans(t, client(t, rdb, wire{before: func(redis.Cmder) error {
 				mu.Lock()

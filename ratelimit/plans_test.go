@@ -174,7 +174,7 @@ func TestPlans(t *testing.T) {
 		if _, _, err := plans.Set(ctx, limited(name, 3), ratelimit.Precondition(replaced.Revision)); !errors.Is(err, ratelimit.ErrConflict) {
 			t.Errorf("Set of a revision that is gone: %v, want ErrConflict", err)
 		}
-		if p, created, err := plans.Set(ctx, limited(name, 3), ratelimit.IfAbsent); err != nil || !created || p.Revision <= replaced.Revision || p.CreatedAt == stored.CreatedAt {
+		if p, created, err := plans.Set(ctx, limited(name, 3), ratelimit.IfAbsent); err != nil || !created || p.Revision <= replaced.Revision || p.CreatedAt.Equal(stored.CreatedAt) {
 			t.Errorf("Set after it was deleted = %+v, %t, %v", p, created, err)
 		}
 	}, redistest.OrEmbedded())
