@@ -55,8 +55,12 @@ var builders = []struct {
 		}
 		return key
 	}, false},
+	{"plans", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansKey(p[0]) }, false},
+	{"plans epoch", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansEpochKey(p[0]) }, false},
 	{"digest", []*rapid.Generator[string]{part}, func(p []string) string { return lua.DigestKey(p[0]) }, false},
 }
+
+var bucketName = rapid.SampledFrom(slices.Collect(bucket.All()))
 
 var credentialID = rapid.Custom(func(t *rapid.T) string {
 	return bucket.Of(part.Draw(t, "bucket")) + part.Filter(func(s string) bool { return s != "" }).Draw(t, "rest")

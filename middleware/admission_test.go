@@ -28,13 +28,13 @@ func stale(epoch int64, asked *[]ratelimit.Request) limiterFunc {
 func TestStaleIdentityIsRefreshedAndAskedAgain(t *testing.T) {
 	t.Parallel()
 	who := demoCallers()
-	who.refreshed = map[string]*authkey.Identity{goodKey: {Org: "acme", Project: "moved", Key: "07key", Epoch: 2}}
+	who.refreshed = map[string]*authkey.Identity{goodKey: {Org: "acme", Project: "moved", Key: "07key", Plan: "gold", Epoch: 2}}
 	var asked []ratelimit.Request
 	a, _, refusal := admit(t, middleware.Authenticate(who).RateLimit(stale(2, &asked), ratelimit.PerMinute(10)), request("GET", "/"))
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	if len(asked) != 2 || asked[1].Project != "moved" || asked[1].Epoch != 2 {
+	if len(asked) != 2 || asked[0].Plan != "" || asked[1].Project != "moved" || asked[1].Plan != "gold" || asked[1].Epoch != 2 {
 		t.Errorf("the limiter was asked %+v, want the refreshed identity the second time", asked)
 	}
 	if a.Identity().Project != "moved" || who.refreshes != 1 {

@@ -2,6 +2,7 @@ package bucket_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/tollgate-go/tollgate/lua/bucket"
@@ -34,6 +35,19 @@ func TestOfSpreads(t *testing.T) {
 	for b, n := range seen {
 		if n < orgs/bucket.Count/2 || n > orgs/bucket.Count*2 {
 			t.Errorf("bucket %s holds %d of %d orgs", b, n, orgs)
+		}
+	}
+}
+
+func TestAll(t *testing.T) {
+	t.Parallel()
+	all := slices.Collect(bucket.All())
+	if len(all) != bucket.Count || !slices.IsSorted(all) || len(slices.Compact(slices.Clone(all))) != bucket.Count {
+		t.Errorf("All gives %q, want %d different names in order", all, bucket.Count)
+	}
+	for _, name := range all {
+		if !bucket.Valid(name) {
+			t.Errorf("All gives %q, which is not valid", name)
 		}
 	}
 }
