@@ -70,7 +70,7 @@ type Result struct {
 	ResetAfter time.Duration
 	// RetryAfter is how long until Cost would fit; zero unless Exceeded, and Never where no waiting
 	// helps. The three are exact to the microsecond. What is held may be given back at any moment: where
-	// only that helps, they are zero.
+	// that has to be, they take it as given back.
 	RetryAfter time.Duration
 }
 

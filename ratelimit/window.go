@@ -23,15 +23,18 @@ type window struct {
 func (w *window) used(now int64) int64 { return w.carried(w.counted(now)) }
 
 // after returns how long from now until at most units are used or held. What is held may end at any moment:
-// where only that helps, it is 0.
+// where it has to, it is taken as ended.
 func (w *window) after(now, units int64) int64 {
-	switch {
-	case units < 0:
+	if units < 0 {
 		return never
-	case w.used(now)+w.Held <= units, units < w.Held:
+	}
+	if units >= w.Held {
+		units -= w.Held
+	}
+	if w.used(now) <= units {
 		return 0
 	}
-	counted, always := w.countedOf(units - w.Held)
+	counted, always := w.countedOf(units)
 	if always {
 		return 0
 	}

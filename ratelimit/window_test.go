@@ -56,7 +56,7 @@ func drawn(t *rapid.T, windows, limits, units *rapid.Generator[int64]) (*limitte
 	m.States["k"] = limittest.Entry{Value: fmt.Sprintf("%s:%d:%d:%d:%d:%d:%d:%d", c.Algorithm, at, window, capacity, rapid.IntRange(0, 3).Draw(t, "under"), x, y, z)}
 	if rapid.IntRange(0, 3).Draw(t, "held") == 0 {
 		held := rapid.Int64Range(1, 5).Draw(t, "units held")
-		m.Holds[lua.HoldsKey("k")] = map[string]int64{fmt.Sprintf("%d:id", held): present + 100*lua.MaxWindow}
+		m.Holds[lua.HoldsKey("k")] = map[string]int64{fmt.Sprintf("%d:id", held): present + 1}
 	}
 	return m, c, algorithm
 }
@@ -83,6 +83,25 @@ func stateAt(m *limittest.Model, now int64, c lua.Charge) lua.State {
 	return m.Admit(now, lua.Check{Mode: lua.Peek, Charges: []lua.Charge{c}}).States[0]
 }
 
+// usedAt returns what counts at a time, if what is held is renewed until then.
+func usedAt(m *limittest.Model, now int64, c lua.Charge) int64 {
+	for _, holds := range m.Holds {
+		for member := range holds {
+			holds[member] = now + 1
+		}
+	}
+	return m.Used(now, c)
+}
+
+// within reports whether at most so many units count at a time. Where what is held has to be given back for
+// that, which may happen at any moment, it counts as given back.
+func within(m *limittest.Model, now int64, c lua.Charge, held, units int64) bool {
+	if units < held {
+		units += held
+	}
+	return usedAt(m, now, c) <= units
+}
+
 func TestAfterIsExact(t *testing.T) {
 	t.Parallel()
 	windows := rapid.OneOf(
@@ -94,24 +113,24 @@ func TestAfterIsExact(t *testing.T) {
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		m, c, algorithm := drawn(t, windows, limits, counts)
-		s, used := stateAt(m, present, c), m.Used(present, c)
+		s, used := stateAt(m, present, c), usedAt(m, present, c)
 		for range 5 {
 			units := rapid.OneOf(rapid.Int64Range(0, used), rapid.Int64Range(max(0, used-3), used+1)).Draw(t, "units")
 			got, after := ratelimit.UsedAndAfter(algorithm, s, capacityOf(c), present, units)
 			if got != used {
 				t.Fatalf("%d used of %+v, want %d", got, s, used)
 			}
-			if (after == 0) != (used <= units || units < s.Held) || after < 0 {
+			if (after == 0) != within(m, present, c, s.Held, units) || after < 0 {
 				t.Fatalf("%d after until %d of %d units are used: %+v", after, units, used, s)
 			}
 			if after == 0 {
 				continue
 			}
-			if then := m.Used(present+after, c); then > units {
-				t.Errorf("%d after, %d are used, want at most %d: %+v", after, then, units, s)
+			if !within(m, present+after, c, s.Held, units) {
+				t.Errorf("%d after, %d are used, want at most %d: %+v", after, usedAt(m, present+after, c), units, s)
 			}
-			if before := m.Used(present+after-1, c); before <= units {
-				t.Errorf("a microsecond before %d, only %d are used, want more than %d: %+v", after, before, units, s)
+			if within(m, present+after-1, c, s.Held, units) {
+				t.Errorf("a microsecond before %d, only %d are used, want more than %d: %+v", after, usedAt(m, present+after-1, c), units, s)
 			}
 		}
 	})
@@ -134,15 +153,15 @@ func TestResultAgainstTime(t *testing.T) {
 			Name: "p", Algorithm: algorithm, Limit: c.Limit, Window: time.Duration(c.Window) * time.Microsecond, Burst: c.Burst,
 			Partition: ratelimit.ByKey, Monitor: rapid.Bool().Draw(t, "monitor"),
 		}}
-		s, used := stateAt(m, present, c), m.Used(present, c)
+		s, used := stateAt(m, present, c), usedAt(m, present, c)
 		remaining := max(0, capacity-used)
-		// first returns how long until at most so many units are used: at any moment, if that takes the end of a hold.
+		// first returns how long until at most so many units are used.
 		first := func(units int64) time.Duration {
 			if units < 0 {
 				return ratelimit.Never
 			}
 			for d := range 1000 * c.Window {
-				if units < s.Held || m.Used(present+d, c) <= units {
+				if within(m, present+d, c, s.Held, units) {
 					return time.Duration(d) * time.Microsecond
 				}
 			}

@@ -27,17 +27,31 @@ type Limiter interface {
 	Admit(ctx context.Context, r ratelimit.Request) (ratelimit.Decision, error)
 }
 
-var _ Limiter = (*ratelimit.Limiter)(nil)
+// Settler is a Limiter that ends what it let requests hold, and gives back what they took. The suite tests
+// that, too, of those that do it.
+type Settler interface {
+	Limiter
+	Settle(ctx context.Context, r ratelimit.Request) (ratelimit.Decision, error)
+	Renew(ctx context.Context, r ratelimit.Request) (ratelimit.Decision, error)
+	Refund(ctx context.Context, r ratelimit.Request, taken time.Time) (ratelimit.Decision, error)
+	Reset(ctx context.Context, r ratelimit.Request) error
+}
 
-// window is so long that no test sees it roll, nor a share of it fall away.
-const window = 100 * 24 * time.Hour
+var _ Settler = (*ratelimit.Limiter)(nil)
+
+// window is so long that no test sees it roll, nor a share of it fall away, and lease that no hold ends.
+const (
+	window = 100 * 24 * time.Hour
+	lease  = 24 * time.Hour
+)
 
 // Run tests the limiter that open returns, in subtests that run in parallel, each with a limiter and an
-// org of its own. The limiters may share what they store. It takes as long as some 2,500 requests.
+// org of its own. The limiters may share what they store. It takes as long as some 8,000 requests.
 func Run(t *testing.T, open func(t *testing.T) Limiter) {
 	t.Helper()
 	for _, algorithm := range []ratelimit.Algorithm{
 		ratelimit.SlidingWindow, ratelimit.FixedWindow, ratelimit.AlignedWindow, ratelimit.CalendarWindow, ratelimit.GCRA,
+		ratelimit.Concurrency,
 	} {
 		for _, test := range []struct {
 			name string
@@ -55,6 +69,12 @@ func Run(t *testing.T, open func(t *testing.T) Limiter) {
 			{"monitor lets pass", (*suite).monitor},
 			{"invalid", (*suite).invalid},
 			{"concurrent", (*suite).concurrent},
+			{"settle", (*suite).settle},
+			{"settle at once", (*suite).settleTogether},
+			{"renew", (*suite).renew},
+			{"refund", (*suite).refund},
+			{"reset", (*suite).reset},
+			{"what cannot be settled", (*suite).unsettled},
 		} {
 			t.Run(algorithm.String()+"/"+test.name, func(t *testing.T) {
 				t.Parallel()
@@ -75,6 +95,8 @@ func (s *suite) policy(name string, limit int64) ratelimit.Policy {
 	p := ratelimit.Per(limit, window).Named(name)
 	p.Algorithm = s.algorithm
 	switch s.algorithm {
+	case ratelimit.Concurrency:
+		p.Window, p.Lease = 0, lease
 	case ratelimit.CalendarWindow:
 		p.Window, p.Period = 0, ratelimit.Monthly(1, nil)
 	case ratelimit.GCRA:
@@ -114,8 +136,9 @@ func (s *suite) admit(r ratelimit.Request, allowed bool) ratelimit.Decision {
 		if got.Remaining != max(got.Limit-got.Used, 0) {
 			s.Errorf("Remaining = %d with %d of %d used", got.Remaining, got.Used, got.Limit)
 		}
-		if got.Used > 0 != (got.ResetAfter > 0) || got.ResetAfter > 2*window {
-			s.Errorf("ResetAfter = %v with %d used in a window of %v", got.ResetAfter, got.Used, window)
+		waits := got.Used > got.Held // what is held may be free at any moment
+		if waits != (got.ResetAfter > 0) || got.ResetAfter > 2*window {
+			s.Errorf("ResetAfter = %v with %d used, %d held in a window of %v", got.ResetAfter, got.Used, got.Held, window)
 		}
 	}
 	return d
