@@ -80,3 +80,26 @@ func (c *overrideCache) stats(s *Stats, now time.Time) {
 		}
 	}
 }
+
+// Stats counts what a Limiter did since it was made, and what it has in memory.
+type Stats struct {
+	Hits, Misses uint64 // how often the overrides of an org, or a plan, were in memory, or had to be read
+	Stale        uint64 // answers that a change had made old
+	Orgs         int    // orgs in memory
+	Monitored    bool   // SetMonitor is on
+	// Overrides of these orgs, as they were last read, that are active and end within an hour, a day and a
+	// week; each number holds those before it.
+	EndingHour, EndingDay, EndingWeek int
+}
+
+// Stats returns the counts. It looks at each override in memory that ends; no request waits for that whose
+// org is in memory. Safe for concurrent use.
+func (l *Limiter) Stats() Stats {
+	s := Stats{Stale: l.stale.Load(), Monitored: l.monitor.Load()}
+	for _, from := range [...]*store{l.orgs, l.plans} {
+		s.Hits, s.Misses = s.Hits+from.hits.Load(), s.Misses+from.misses.Load()
+	}
+	now, _ := l.clock.now() // known if anything is in memory
+	l.orgs.stats(&s, time.UnixMicro(now))
+	return s
+}

@@ -113,3 +113,17 @@ func (l *Limiter) readPlan(ctx context.Context, name string) (*overrideSet, erro
 	p, _, err := decodePlan(name, text)
 	return p.set(epoch.Limits), err
 }
+
+// clock estimates Redis time from the last answer. Only the choice of overrides that end depends on it,
+// and the script verifies that choice; a wrong estimate costs one more call, never a wrong decision.
+type clock struct {
+	began  time.Time
+	offset atomic.Int64 // Redis time minus the time since began; 0 unknown
+}
+
+func (c *clock) set(now int64) { c.offset.Store(now - time.Since(c.began).Microseconds()) }
+
+func (c *clock) now() (int64, bool) {
+	offset := c.offset.Load()
+	return offset + time.Since(c.began).Microseconds(), offset != 0
+}

@@ -160,7 +160,7 @@ func TestPlanBodies(t *testing.T) {
 		request("PUT", "/v1/plans/gold", `{"rules":[{"limit":1}]}`), request("PUT", "/v1/plans/gold", `{"rules":[{"limit":1}]}`, "If-Match", "*"),
 	} {
 		a := serve(t, h, r).want(t, 503, "unavailable")
-		if says := strings.Contains(a.text, "for some orgs and not for others"); says != (r.Method != "GET") {
+		if says := strings.Contains(a.text, "for some orgs and not for others"); says != (r.Method != http.MethodGet) {
 			t.Errorf("%s %s: %s", r.Method, r.URL, a.text)
 		}
 	}
