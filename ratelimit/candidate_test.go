@@ -145,6 +145,22 @@ func TestCandidateThatHolds(t *testing.T) {
 	}, redistest.OrEmbedded())
 }
 
+// TestCandidateHoldsNothingForWhatIsRefused has a larger candidate: nobody would end what it held for a request
+// that its live policy refused.
+func TestCandidateHoldsNothingForWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		g := newGate(t, rdb)
+		r := g.request(1, ratelimit.Concurrent(1), ratelimit.Concurrent(3).Named("next").InPlaceOf("concurrent"))
+		g.admit(r)
+		for range 4 {
+			if d := g.admit(r); d.Allowed || verdicts(d) != "next would_allow" || d.Results[1].Held != 1 {
+				t.Errorf("%s, %d held by the candidate; want next would_allow, 1\n%v", verdicts(d), d.Results[1].Held, d)
+			}
+		}
+	}, redistest.OrEmbedded())
+}
+
 // TestCandidatesLeaveDecisions decides random requests of two projects, one of which has candidates beside the
 // live policies. The live results are the same; lua's own test has them to the bit, times included.
 func TestCandidatesLeaveDecisions(t *testing.T) {

@@ -108,8 +108,9 @@ type Policy struct {
 	Payment bool
 	// Candidate names the policy of the same request, the live one, that this one is proposed to replace. It
 	// then never refuses, and no client hears of it: Decision.Candidates tells where the two disagree. It
-	// counts by itself, what it would let pass; Overrides change it as they do any policy, by its own name or
-	// without one. Empty, the default: the policy is no candidate.
+	// counts by itself what it would let pass, also of requests that other policies refuse; only what it holds,
+	// by a Lease, it holds for requests that are admitted. Overrides change it as they do any policy, by its own
+	// name or without one. Empty, the default: the policy is no candidate.
 	Candidate string
 }
 
