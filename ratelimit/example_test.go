@@ -84,6 +84,39 @@ func ExampleNewOverrides() {
 	// 500 true
 }
 
+func ExampleNewPlans() {
+	rdb, stop := embedded()
+	defer stop()
+	ctx := context.Background()
+	plans, err := ratelimit.NewPlans(rdb)
+	if err != nil {
+		log.Fatal(err)
+	}
+	limit := int64(500)
+	gold := ratelimit.Plan{Name: "gold", Rules: []ratelimit.PlanRule{{Limit: &limit}}}
+	if _, _, err := plans.Set(ctx, gold, ratelimit.Always); err != nil {
+		log.Fatal(err)
+	}
+
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, plan := range []string{"gold", "not a plan"} {
+		decision, err := limiter.Admit(ctx, ratelimit.Request{
+			Org: "acme", Project: "shop", Plan: plan, Endpoint: "GET /v1/search",
+			Charges: []ratelimit.Charge{{Policy: ratelimit.PerMinute(100), Cost: 1}},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(decision.Results[0].Limit, decision.Results[0].Source)
+	}
+	// Output:
+	// 500 plan:gold
+	// 100 policy
+}
+
 func ExamplePer() {
 	fmt.Println(ratelimit.Per(10, 5*time.Second))
 	fmt.Println(ratelimit.PerMinute(1000).Named("elements").Fixed().By(ratelimit.ByKey))

@@ -10,7 +10,7 @@ import (
 	"github.com/tollgate-go/tollgate/lua"
 )
 
-// Option changes a default of New or NewOverrides.
+// Option changes a default of New, NewOverrides or NewPlans.
 type Option interface{ apply(*config) error }
 
 type optionFunc func(*config) error
@@ -23,7 +23,7 @@ type config struct {
 }
 
 // WithTimeout bounds all that one call does, whatever state Redis is in: 1 ms to 1 minute. The default
-// is 50 ms for a Limiter and 2 s for Overrides.
+// is 50 ms for a Limiter and 2 s for Overrides and Plans.
 func WithTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) error {
 		if d < time.Millisecond || d > time.Minute {
