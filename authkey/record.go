@@ -38,7 +38,7 @@ type Record struct {
 	Org     string // tenancy, 1 to 128 bytes
 	Project string // belongs to one org, 1 to 128 bytes
 	Name    string // for people; up to 128 bytes, may be empty
-	Plan    string // what the owner bought, for the host's use; up to 128 bytes, may be empty
+	Plan    string // a plan of package ratelimit, or a name for the host alone; up to 128 bytes, may be empty
 
 	Kind     Kind
 	Scopes   []string // what the key may do; see ScopeWrite
