@@ -21,7 +21,8 @@ func Later(*http.Request) (int64, error) { return 0, nil }
 type Failure uint8
 
 const (
-	// FailClosed refuses with 503. It is the default.
+	// FailClosed refuses with 503. It is the default; but a limiter that monitors all, by
+	// ratelimit.Limiter.SetMonitor, makes a stage FailOpen for which OnFailure chose nothing.
 	FailClosed Failure = iota
 	// FailOpen lets the request pass, without RateLimit fields. Whoever can slow Redis down can then
 	// lift the limit.

@@ -37,7 +37,8 @@ type Authenticator interface {
 }
 
 // Limiter decides whether a caller may call now. *ratelimit.Limiter is one. Implementations are safe for
-// concurrent use; ratelimit.ErrStale makes the stage refresh the identity and ask again, twice at most.
+// concurrent use; ratelimit.ErrStale makes the stage refresh the identity and ask again, twice at most, and
+// ratelimit.ErrMonitored beside an outage lets the request pass, unless OnFailure was called.
 type Limiter interface {
 	Admit(ctx context.Context, request ratelimit.Request) (ratelimit.Decision, error)
 }
