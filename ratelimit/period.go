@@ -42,6 +42,11 @@ func (p Period) validate() error {
 	if p.anchor != daily && (p.anchor < 1 || p.anchor > 31) {
 		return fmt.Errorf("Period must be Daily, or Monthly from day 1 to 31, not from %d", p.anchor)
 	}
+	// No zone on earth is a day away; a larger offset is one in other units than seconds.
+	const bound = 24 * 60 * 60
+	if _, offset := time.Unix(0, 0).In(p.zone()).Zone(); offset <= -bound || offset >= bound {
+		return fmt.Errorf("Period must be in a time zone less than 24h from UTC, not %d seconds", offset)
+	}
 	return nil
 }
 
