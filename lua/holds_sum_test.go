@@ -89,6 +89,12 @@ func TestSumOfHolds(t *testing.T) {
 						admit(t, conn, lua.Check{Mode: lua.Settle, ID: strconv.Itoa(id), Charges: []lua.Charge{c}})
 					}
 				}
+				c.Units, c.Held, c.Lease = c.Limit, c.Limit, 60_000_000 // which removes what had ended by then
+				if got := admit(t, conn, lua.Check{ID: "all", Charges: []lua.Charge{c}})[0]; got.Status != lua.Allowed {
+					t.Errorf("%+v, want room for all when nothing is held", got)
+				}
+				c.Units = 0
+				admit(t, conn, lua.Check{Mode: lua.Settle, ID: "all", Charges: []lua.Charge{c}})
 				if n := rdb.Exists(t.Context(), key).Val(); n != 0 {
 					t.Errorf("%v is left when all was settled", rdb.ZRangeWithScores(t.Context(), key, 0, -1).Val())
 				}
