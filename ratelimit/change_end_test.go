@@ -129,6 +129,34 @@ func TestChangeOfTheNext(t *testing.T) {
 	})
 }
 
+// TestChangeOfTooMuch settles for more than the limit, and changes that. What is beyond the limit is no more than
+// all of it, where it is what was available that stays.
+func TestChangeOfTooMuch(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, tt := range []struct {
+			limit int64
+			want  map[ratelimit.Change]int64 // of 15 of 10 used
+		}{
+			{20, map[ratelimit.Change]int64{ratelimit.KeepUsed: 15, ratelimit.Proportional: 30, ratelimit.Additive: 10, ratelimit.ResetUsed: 0}},
+			{5, map[ratelimit.Change]int64{ratelimit.KeepUsed: 15, ratelimit.Proportional: 8, ratelimit.Additive: 5, ratelimit.ResetUsed: 0}},
+		} {
+			for change, want := range tt.want {
+				g, p := newGate(t, rdb), ratelimit.Per(10, 300*day).Reserved(time.Hour)
+				r := g.request(1, p)
+				d := g.admit(r)
+				if _, err := g.settle(held(r, d.Hold, 15)); err != nil {
+					t.Fatalf("Settle: %v", err)
+				}
+				g.set(ratelimit.Override{Limit: new(tt.limit), Change: change})
+				if got := g.peek(r)[0]; got.Used != want || got.Remaining != max(tt.limit-want, 0) {
+					t.Errorf("%q to %d: %d used, %d left, want %d used", change, tt.limit, got.Used, got.Remaining, want)
+				}
+			}
+		}
+	})
+}
+
 // TestChangeWhileClosed blocks and lifts a limit: what was used before is used afterwards.
 func TestChangeWhileClosed(t *testing.T) {
 	t.Parallel()

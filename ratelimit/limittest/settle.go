@@ -22,8 +22,8 @@ func (s *suite) settler() Settler {
 }
 
 // reserved is a policy whose units are held.
-func (s *suite) reserved(name string, limit int64) ratelimit.Policy {
-	return s.policy(name, limit).Reserved(lease)
+func (s *suite) reserved(limit int64) ratelimit.Policy {
+	return s.policy("tokens", limit).Reserved(lease)
 }
 
 // ended returns a request that was admitted, to be settled for a cost or renewed.
@@ -58,7 +58,7 @@ func (s *suite) held(r ratelimit.Request, used, held int64) {
 
 func (s *suite) settle() {
 	limiter := s.settler()
-	r := s.request(3, s.reserved("tokens", 10))
+	r := s.request(3, s.reserved(10))
 	first, second, third := s.admit(r, true), s.admit(r, true), s.admit(r, true)
 	if first.Hold == "" || first.Hold == second.Hold || second.Hold == third.Hold {
 		s.Errorf("holds %q, %q and %q, want three names", first.Hold, second.Hold, third.Hold)
@@ -87,7 +87,7 @@ func (s *suite) settle() {
 // settleTogether has many end one hold: one of them does.
 func (s *suite) settleTogether() {
 	limiter := s.settler()
-	r := s.request(3, s.reserved("tokens", 100))
+	r := s.request(3, s.reserved(100))
 	r = ended(r, s.admit(r, true).Hold, 2)
 	var settled atomic.Int64
 	var group sync.WaitGroup
@@ -110,7 +110,7 @@ func (s *suite) settleTogether() {
 
 func (s *suite) renew() {
 	limiter := s.settler()
-	r := s.request(3, s.reserved("tokens", 10))
+	r := s.request(3, s.reserved(10))
 	r.Hold = "known"
 	s.admit(r, true)
 	for range 3 {
@@ -154,7 +154,7 @@ func (s *suite) refund() {
 
 func (s *suite) reset() {
 	limiter := s.settler()
-	r, other := s.request(4, s.reserved("tokens", 10)), s.request(4, s.policy("other", 10))
+	r, other := s.request(4, s.reserved(10)), s.request(4, s.policy("other", 10))
 	d := s.admit(r, true)
 	s.admit(other, true)
 	if s.algorithm != ratelimit.Concurrency {
@@ -177,7 +177,7 @@ func (s *suite) reset() {
 
 func (s *suite) unsettled() {
 	limiter := s.settler()
-	r := s.request(4, s.reserved("tokens", 10))
+	r := s.request(4, s.reserved(10))
 	good := ended(r, s.admit(r, true).Hold, 1)
 	for name, change := range map[string]func(*ratelimit.Request){
 		"no hold":       func(r *ratelimit.Request) { r.Hold = "" },
