@@ -15,8 +15,9 @@ var ErrNotHeld = errors.New("ratelimit: not held")
 
 // Settle ends what a request holds: the request that was admitted, with the Hold of its decision, what each
 // charge Held, and as Cost what it really came to. That is taken at once, whatever the limit is; zero gives
-// everything back. Where the limit is zero by now, nothing is counted. Charges of Concurrency only end. A hold is settled once: who comes again, or after the
-// lease, gets ErrNotHeld for the policies named in it, and nothing is taken for those; candidates are not named.
+// everything back. Where the limit is zero by now, nothing is counted. Charges of Concurrency only end. A hold is
+// settled once: who comes again, or after the lease, gets ErrNotHeld for the policies named in it, and nothing is
+// taken for those; candidates are not named.
 //
 // One Redis call, as Admit; it does not compare the request's Epoch, for what was begun has to be ended. The
 // decision tells the numbers after it. Errors: ErrInvalid, ErrNotHeld, ErrUnavailable.

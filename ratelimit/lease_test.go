@@ -3,6 +3,8 @@ package ratelimit_test
 import (
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,6 +106,52 @@ func TestHoldsAndRatesTogether(t *testing.T) {
 					counts("refused by the rate", 1, 3)
 				})
 			}
+		}
+	})
+}
+
+// TestAtMostSoManyAtOnce counts who is inside.
+func TestAtMostSoManyAtOnce(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		const limit, callers = 3, 100
+		g := newGate(t, rdb)
+		p := ratelimit.Concurrent(limit)
+		p.Lease = time.Hour
+		r := g.request(1, p)
+		g.peek(r)
+		var inside, most, served atomic.Int64
+		var group sync.WaitGroup
+		for range callers {
+			group.Go(func() {
+				for { // until it was let in
+					d, err := g.limiter.Admit(t.Context(), r)
+					if err != nil {
+						t.Errorf("Admit: %v", err)
+						return
+					}
+					if !d.Allowed {
+						continue
+					}
+					n := inside.Add(1)
+					for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+					}
+					g.peek(r) // takes a while, in which others come
+					served.Add(1)
+					inside.Add(-1)
+					if _, err := g.limiter.Settle(t.Context(), held(r, d.Hold, 0)); err != nil {
+						t.Errorf("Settle: %v", err)
+					}
+					return
+				}
+			})
+		}
+		group.Wait()
+		if most.Load() > limit || served.Load() != callers {
+			t.Errorf("%d at once, %d served; want at most %d, and %d", most.Load(), served.Load(), limit, callers)
+		}
+		if got := g.peek(r)[0]; got.Held != 0 || got.Used != 0 {
+			t.Errorf("%+v when all have left, want nobody inside", got)
 		}
 	})
 }
