@@ -20,7 +20,8 @@ type Decision struct {
 	// At is the Redis time of the decision.
 	At time.Time
 	// Hold names what the request holds, for Settle and Renew: the Request's own Hold or, if that was empty, a
-	// new one. Empty if it holds nothing.
+	// new one. Nothing is held under it if the request was refused, or nothing limits it. Empty if it asked to hold
+	// nothing.
 	Hold string
 	// Results has one element for each charge of the request, in its order.
 	Results []Result
