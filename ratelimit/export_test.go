@@ -14,6 +14,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // ShiftClock makes the limiter's estimate of Redis time wrong.
 func (l *Limiter) ShiftClock(d time.Duration) { l.clock.offset.Add(d.Microseconds()) }
 
+// KeptPlans returns how many plans of a bucket the limiter keeps in memory of those that it was given.
+func (l *Limiter) KeptPlans(names []string) int {
+	for _, name := range names {
+		l.plans.Add(name, &overrideSet{})
+	}
+	return l.plans.Len()
+}
+
 // UsedAndAfter returns what a state counts at now under a capacity, what is held included, and how long until
 // that is at most units.
 func UsedAndAfter(a Algorithm, s lua.State, capacity, now, units int64) (used, after int64) {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
@@ -26,8 +27,9 @@ type store struct {
 	hits, misses atomic.Uint64
 }
 
-// cachedPlans is how many plans are kept in memory, each in each bucket counted.
-const cachedPlans = 64 * bucket.Count
+// cachedPlans is how many plans are kept in memory, each in each bucket counted: all that there may be. With room
+// for fewer, those that go around would cost each request one more read.
+const cachedPlans = lua.MaxPlans * bucket.Count
 
 // unseen stands for a stamp while no answer has told it. A missing stamp is told as 0.
 const unseen int64 = -1
