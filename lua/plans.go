@@ -22,8 +22,9 @@ const (
 	// markTime is for how long a plan that was deleted leaves a mark, in microseconds: longer than a change may
 	// take, for a change that was cut must not bring the plan back.
 	markTime = 600 * 1_000_000
-	// parallel bounds how many buckets are written at once.
-	parallel = 8
+	// parallel is how many buckets are written at once: all, so that those of a server that hangs keep none of
+	// another waiting.
+	parallel = bucket.Count
 )
 
 // ErrPlanCut says that a change of a plan did not reach every bucket: some orgs have it, and others do not.
