@@ -117,6 +117,7 @@ local override = cjson.decode(ARGV[4])
 if not matches(stored, ARGV[3]) then return fail(-2) end
 if ended({ ['until'] = ARGV[5] }) then return fail(-4) end
 if not stored and full(ARGV[6]) then return fail(-3) end
-local created = stored and tonumber(stored.created) or now
+local created = stored and stamp_of(stored.created) or 0
+if created == 0 then created = now end
 write(override, stamp, created)
 return done(stored and 2 or 1, created)

@@ -200,8 +200,16 @@ func decodeOverride(org, id, text string) (Override, error) {
 	if r.Until != 0 {
 		o.ExpiresAt = time.UnixMicro(r.Until).UTC()
 	}
-	if err := o.Validate(); err != nil {
+	if err := errors.Join(o.Validate(), validStamps(r.Revision, r.Created)); err != nil {
 		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be used; delete it: %w", ErrUnavailable, id, org, err)
 	}
 	return o, nil
+}
+
+// validStamps tells of times that no change ever had, and that no clock shows.
+func validStamps(revision, created int64) error {
+	if min(revision, created) < 0 || max(revision, created) > lua.MaxTime {
+		return fmt.Errorf("revision %d and created %d must be 0 to %d", revision, created, int64(lua.MaxTime))
+	}
+	return nil
 }

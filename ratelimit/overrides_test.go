@@ -259,7 +259,8 @@ func TestConcurrentEditsLoseNothing(t *testing.T) {
 func TestDamagedOverrideIsToldAndMended(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
-		for _, damage := range []string{"{", `{"limit":"-1"}`, `{"limit":"x"}`, `{"window":"5"}`, "{}", "null"} {
+		for _, damage := range []string{"{", `{"limit":"-1"}`, `{"limit":"x"}`, `{"window":"5"}`, "{}", "null",
+			`{"limit":"1","revision":"9000000000000000000"}`, `{"limit":"1","created":"-1"}`} {
 			g := newGate(t, rdb)
 			if err := rdb.HSet(t.Context(), lua.OverridesKey(g.org), "bad", damage).Err(); err != nil {
 				t.Fatalf("HSET: %v", err)

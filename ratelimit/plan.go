@@ -147,7 +147,7 @@ func decodePlan(name, text string) (p Plan, exists bool, err error) {
 	for i, r := range record.Rules {
 		p.Rules[i] = PlanRule{r.Endpoint, r.Policy, r.Limit, time.Duration(r.Window) * time.Microsecond, r.Burst, r.Access, r.Change}
 	}
-	if err := p.Validate(); err != nil {
+	if err := errors.Join(p.Validate(), validStamps(record.Revision, record.Created)); err != nil {
 		return Plan{}, false, fmt.Errorf("%w: plan %q cannot be used; set or delete it: %w", ErrUnavailable, name, err)
 	}
 	return p, true, nil

@@ -223,7 +223,8 @@ func TestDamagedPlanIsToldAndMended(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		plans, g := newPlans(t, rdb), newGate(t, rdb)
 		g.org = orgIn(t, "41")
-		for _, damage := range []string{"{", `{"rules":"x"}`, `{"rules":[{"limit":"-1"}]}`, `{"rules":[{}]}`, "{}", "null", `{"revision":"1e300","rules":[]}`} {
+		for _, damage := range []string{"{", `{"rules":"x"}`, `{"rules":[{"limit":"-1"}]}`, `{"rules":[{}]}`, "{}", "null", `{"revision":"1e300","rules":[]}`,
+			`{"rules":[{"limit":"5"}],"revision":"-9000000000000000000"}`, `{"rules":[{"limit":"5"}],"created":"9000000000000000000"}`} {
 			name := planName(t, rdb)
 			stored := setPlan(t, plans, limited(name, 5))
 			if err := rdb.HSet(t.Context(), lua.PlansKey("41"), name, damage).Err(); err != nil {
