@@ -147,7 +147,8 @@ function gcra.fill(p, s, units)
 end
 function gcra.add(p, s, units, at)
   if units < 0 then -- what leaked since then cannot be given back
-    units = math.min(units + divide(math.max(math.min(now - at, WINDOW), 0), p.limit, p.window), 0)
+    local since = math.max(math.min(now - at, WINDOW), 0)
+    units = math.min(units + math.max(divide(since, p.limit, p.window), (divide(since, s.previous, s.window))), 0)
   end
   if s.window ~= p.window or s.previous ~= p.limit then gcra.fill(p, s, s.used) end
   local more, parts = divide(math.abs(units), p.window, p.limit)
@@ -158,6 +159,7 @@ function gcra.add(p, s, units, at)
     s.start, s.current = s.start - more, s.current - parts
     if s.current < 0 then s.start, s.current = s.start - 1, s.current + p.limit end
   end
+  if s.used + units > 2 * LIMIT then gcra.fill(p, s, 2 * LIMIT) end
   if s.start < now then s.start, s.current = now, 0 end
   if s.start > now + WINDOW then s.start, s.current = now + WINDOW, 0 end
   s.at, s.ends = now, s.start + 1

@@ -145,7 +145,7 @@ local function policy()
   p.holds = lease ~= '-' and (p.kind == 'h' and p.key or next_key()) or nil
   p.capacity = p.limit
   if not (p.algorithm and p.limit and p.window and p.units and p.role) or not p.extra and extra ~= '-'
-    or not p.change and change ~= '-' or not p.lease and (lease ~= '-' or p.kind == 'h') then
+    or not p.change and change ~= '-' or not p.lease and lease ~= '-' or p.kind == 'h' and (p.lease or 0) == 0 then
     return
   end
   if p.kind == 'g' then

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -101,6 +102,9 @@ const attempts = 3
 // decide asks the limiter, with a fresh identity where it says that the one held is stale.
 func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l *limit, request ratelimit.Request) *Error {
 	began := a.now()
+	if slices.ContainsFunc(request.Charges, func(c ratelimit.Charge) bool { return c.Policy.Lease > 0 && !c.AtOnce }) {
+		request.Hold = rand.Text() // known here, it can be given back although the answer is lost
+	}
 	decision, err := l.limiter.Admit(ctx, request)
 	for range attempts - 1 {
 		if !errors.Is(err, ratelimit.ErrStale) || a.authenticator == nil {
@@ -118,6 +122,9 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 		err = fmt.Errorf("middleware: the identity stays stale; are its store and the limiter on the same Redis? %w", err)
 	}
 	if err != nil {
+		if errors.Is(err, ratelimit.ErrUnavailable) && request.Hold != "" {
+			abandon(l, request, lost)
+		}
 		return a.undecided(ctx, name, l, err, began)
 	}
 	config := a.configOf(l)

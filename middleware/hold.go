@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,9 +52,13 @@ func (a *Admission) remember(l *limit, config *config, request ratelimit.Request
 			}
 		}
 	}
-	request.Hold = d.Hold
+	request.Hold = cmp.Or(d.Hold, request.Hold)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.released { // the request was given up while the limiter was asked
+		abandon(l, request, 0)
+		return
+	}
 	if a.admitted == nil {
 		a.admitted = a.first[:0]
 	}
@@ -65,6 +70,27 @@ func (a *Admission) remember(l *limit, config *config, request ratelimit.Request
 		a.every = lease / 3
 		a.renewal = time.AfterFunc(a.every, a.renew)
 	}
+}
+
+// lost is how long after a limiter gave no answer its holds are given back: by then what was sent is decided.
+const lost = time.Second
+
+// abandon gives back what a request may hold, after a while, once: its answer was lost, or nobody waits for it.
+// If that fails too, the leases end it.
+func abandon(l *limit, request ratelimit.Request, after time.Duration) {
+	request.Charges = slices.Clone(request.Charges)
+	for i := range request.Charges {
+		c := &request.Charges[i]
+		if c.Policy.Lease > 0 && !c.AtOnce && c.Held == 0 {
+			c.Held = c.Cost
+		}
+		c.Cost = 0
+	}
+	request.Charges = slices.DeleteFunc(request.Charges, func(c ratelimit.Charge) bool { return c.Held == 0 })
+	if l.holder == nil || len(request.Charges) == 0 {
+		return
+	}
+	time.AfterFunc(after, func() { _, _ = l.holder.Settle(context.Background(), request) })
 }
 
 // held returns the requests that hold something, with those charges alone.
@@ -85,13 +111,32 @@ func (a *Admission) renew() {
 	seen, holds := a.snapshot(), a.held()
 	a.mu.Unlock()
 	for _, h := range holds {
-		seen.finish(StepRenew, h, Holder.Renew)
+		began, e := seen.finish(StepRenew, h, Holder.Renew)
+		if errors.Is(e.Err, ratelimit.ErrNotHeld) && !a.holds(h.request.Hold) {
+			continue // it was settled meanwhile
+		}
+		seen.observe(e, began)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.released {
 		a.renewal.Reset(a.every)
 	}
+}
+
+// holds reports whether all that was held under a name still is, as far as the request knows.
+func (a *Admission) holds(hold string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, h := range a.admitted {
+		settled := func(c ratelimit.Charge) bool {
+			return c.Held == 0 && c.Policy.Lease > 0 && !c.AtOnce && c.Policy.Algorithm != ratelimit.Concurrency
+		}
+		if h.request.Hold == hold && slices.ContainsFunc(h.request.Charges, settled) {
+			return false
+		}
+	}
+	return !a.released
 }
 
 // release settles what is still held, once the handler is done and its connections are closed.
@@ -108,20 +153,22 @@ func (a *Admission) release() {
 	seen, holds := a.snapshot(), a.held()
 	a.mu.Unlock()
 	for _, h := range holds {
-		seen.finish(StepSettle, h, Holder.Settle)
+		began, e := seen.finish(StepSettle, h, Holder.Settle)
+		seen.observe(e, began)
 	}
 }
 
-// finish renews or settles one request's holds, although the client may have gone, and tells the observers.
-func (a *Admission) finish(step Step, h admitted, do func(Holder, context.Context, ratelimit.Request) (ratelimit.Decision, error)) {
+// finish renews or settles one request's holds, although the client may have gone, and returns what to tell the
+// observers.
+func (a *Admission) finish(step Step, h admitted, do func(Holder, context.Context, ratelimit.Request) (ratelimit.Decision, error)) (began time.Time, e Event) {
 	a.config = h.config
-	began, e := a.now(), Event{Step: step, Outcome: OutcomeAllowed}
+	began, e = a.now(), Event{Step: step, Outcome: OutcomeAllowed}
 	d, err := do(h.limit.holder, context.WithoutCancel(a.request.Context()), h.request)
 	e.Decision = &d
 	if err != nil {
 		e.Decision, e.Outcome, e.Err = nil, OutcomeFailed, errUnavailable(err)
 	}
-	a.observe(e, began)
+	return began, e
 }
 
 // Keep prolongs what the request holds, such as a place among concurrent requests, until a connection that the
@@ -134,13 +181,25 @@ func (a *Admission) Keep(conn net.Conn) net.Conn {
 		return conn
 	}
 	a.kept++
-	return &keptConn{Conn: conn, closed: sync.OnceFunc(func() {
+	kept := &keptConn{Conn: conn, closed: sync.OnceFunc(func() {
 		a.mu.Lock()
 		a.kept--
 		a.mu.Unlock()
 		a.release()
 	})}
+	if half, ok := conn.(closeWriter); ok {
+		return &halfConn{kept, half}
+	}
+	return kept
 }
+
+// halfConn is a keptConn whose one direction can be closed by itself, as *net.TCPConn's; proxies look for it.
+type halfConn struct {
+	*keptConn
+	closeWriter
+}
+
+type closeWriter interface{ CloseWrite() error }
 
 // keptConn is a connection that holds something while it is open.
 type keptConn struct {
@@ -186,6 +245,9 @@ func (a *Admission) Settle(ctx context.Context, header http.Header, policy strin
 	a.mu.Lock()
 	for _, c := range h.with(i) {
 		c.Held = 0
+		if err != nil { // nothing was taken that could be given back
+			c.Cost = 0
+		}
 	}
 	a.mu.Unlock()
 	if err == nil {

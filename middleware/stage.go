@@ -77,6 +77,9 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed { // meanwhile
+		return nil, errUnavailable(errDone)
+	}
 	a.open++
 	a.began = time.Now()
 	return a, nil
@@ -95,6 +98,12 @@ func (a *Admission) enter(r *http.Request, endpoint string) *Error {
 		a.endpoint = endpoint
 	}
 	return nil
+}
+
+func (a *Admission) enterStep(s *step) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.config = s.config
 }
 
 func (a *Admission) refuse() {
@@ -124,7 +133,7 @@ func (s *step) admit(a *Admission, header http.Header) *Error {
 	if a.hasRun(s) {
 		return nil
 	}
-	a.config = s.config
+	a.enterStep(s)
 	if s.run != nil {
 		if err := s.run(a, header); err != nil {
 			return err

@@ -152,6 +152,13 @@ func TestChangeOfTooMuch(t *testing.T) {
 				if got := g.peek(r)[0]; got.Used != want || got.Remaining != max(tt.limit-want, 0) {
 					t.Errorf("%q to %d: %d used, %d left, want %d used", change, tt.limit, got.Used, got.Remaining, want)
 				}
+				left := max(tt.limit-want, 0)
+				if d := g.admit(g.request(left+1, p)); d.Allowed {
+					t.Errorf("%q to %d: %d let pass, want %d", change, tt.limit, left+1, left)
+				}
+				if d := g.admit(g.request(left, p)); left > 0 && !d.Allowed {
+					t.Errorf("%q to %d: %d refused", change, tt.limit, left)
+				}
 			}
 		}
 	})

@@ -150,7 +150,7 @@ func effectiveAt(overrides []ratelimit.Override, rules []ratelimit.PlanRule, r r
 	}
 	for _, o := range all {
 		begun, ended := during(&o, now)
-		fits := (o.Project == "" || o.Project == r.Project && p.Partition != ratelimit.ByOrg) &&
+		fits := (o.Project == "" || o.Project == r.Project && (p.Partition == "" || p.Partition == ratelimit.ByProject || p.Partition == ratelimit.ByKey)) &&
 			(o.Endpoint == "" || o.Endpoint == r.Endpoint && !p.Shared) && (o.Policy == "" || o.Policy == p.Name)
 		if !begun || ended || !fits {
 			continue

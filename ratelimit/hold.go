@@ -55,7 +55,7 @@ func (l *Limiter) held(ctx context.Context, r Request, mode lua.Mode) (Decision,
 }
 
 // Refund gives back what a request took at a time, which is the At of its decision: for each charge its Cost,
-// or less where less of it still counts, never more. It is for a request that was admitted and whose work
+// or less where less counts by now, never more. It is for a request that was admitted and whose work
 // was not done; nothing tells whether it was given back before, so do it once. In the decision Cost is what
 // was given back. One Redis call. Errors: ErrInvalid, ErrUnavailable, after which nobody knows.
 func (l *Limiter) Refund(ctx context.Context, r Request, taken time.Time) (Decision, error) {

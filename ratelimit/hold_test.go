@@ -250,6 +250,13 @@ func TestSettleWhateverChanged(t *testing.T) {
 			if _, err := g.settle(r); !errors.Is(err, ratelimit.ErrNotHeld) {
 				t.Errorf("%q: Settle again: %v, want ErrNotHeld", tt.access, err)
 			}
+			r.Charges[0].AtOnce = true
+			if d, err := g.limiter.Refund(t.Context(), r, d.At.Add(time.Minute)); err != nil || d.Results[0].Cost != tt.used {
+				t.Errorf("%q: Refund = %+v, %v; want %d given back", tt.access, d, err, tt.used)
+			}
+			if err := g.limiter.Reset(t.Context(), r); err != nil {
+				t.Errorf("%q: Reset: %v", tt.access, err)
+			}
 		}
 	})
 }

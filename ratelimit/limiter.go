@@ -278,7 +278,6 @@ func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Dec
 	d := Decision{
 		Allowed: a.Status == lua.Allowed,
 		At:      time.UnixMicro(a.Now).UTC(),
-		Hold:    r.Hold,
 		Results: make([]Result, len(r.Charges)),
 	}
 	states := a.States
@@ -291,6 +290,9 @@ func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Dec
 			state, states = &states[0], states[1:]
 		}
 		d.Results[i] = resultOf(&r.Charges[i], limits[i], state, a.Now)
+		if mode == lua.Take && d.Allowed && !limits[i].uncounted && state.Done == 1 && r.Charges[i].lease() > 0 && r.Charges[i].Cost > 0 {
+			d.Hold = r.Hold
+		}
 		if mode == lua.Refund {
 			d.Results[i].Cost, d.Results[i].Exceeded, d.Results[i].RetryAfter = state.Done, false, 0
 		}

@@ -14,7 +14,8 @@ import (
 //	project and endpoint > project > org and endpoint > org > the plan > the policy as coded
 //
 // and at each of these levels one that names the policy goes before one that does not. A policy that is
-// partitioned by org takes overrides of the org alone, since its projects share one count; one that is
+// partitioned by org, or by a name of the caller's own, takes overrides of the org alone, since projects share
+// its counts: one that counts with two limits in turn would have none. One that is
 // Shared takes those of all endpoints alone.
 type Override struct {
 	// ID names the override within its org. It is made from the selector, so equal selectors are one

@@ -91,7 +91,7 @@ func (s *overrideSet) override(e *effective, r *Request, p *Policy, now int64) b
 		return false
 	}
 	projects, endpoints := []string{r.Project, ""}, []string{r.Endpoint, ""}
-	if p.partition() == ByOrg || r.Project == "" {
+	if p.partition() != ByProject && p.partition() != ByKey || r.Project == "" {
 		projects = projects[1:]
 	}
 	if p.Shared || r.Endpoint == "" {

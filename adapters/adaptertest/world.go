@@ -131,7 +131,7 @@ func (w *world) Admit(_ context.Context, request ratelimit.Request) (ratelimit.D
 			w.used[keys[i]] += c.Cost
 		}
 		if fits && d.Allowed && holds {
-			d.Hold = fmt.Sprint("hold ", w.decided)
+			d.Hold = request.Hold
 			w.holds[d.Hold+keys[i]] = true
 		}
 		d.Results[i] = result(&c, w.used[keys[i]], d.Results[i].Exceeded)

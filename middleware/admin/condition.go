@@ -23,15 +23,17 @@ type condition struct {
 func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
 
 func (c *call) condition() (condition, error) {
-	match := strings.Join(c.r.Header.Values("If-Match"), ",")
-	none := strings.Join(c.r.Header.Values("If-None-Match"), ",")
+	matches, nones := c.r.Header.Values("If-Match"), c.r.Header.Values("If-None-Match")
+	match, none := strings.Join(matches, ","), strings.Join(nones, ",")
 	switch {
-	case none != "" && (none != "*" || match != ""):
+	case len(nones) > 0 && (none != "*" || len(matches) > 0):
 		return condition{}, problemOf(http.StatusBadRequest, codeConditional, "If-None-Match may only be *, without If-Match.")
 	case none == "*":
 		return condition{absent: true}, nil
-	case match == "":
+	case len(matches) == 0:
 		return condition{}, nil
+	case strings.Trim(match, ", \t") == "": // who sends it means some tag, and not all of them
+		return condition{}, problemOf(http.StatusBadRequest, codeConditional, "If-Match must be * or a list of ETags in quotes; it is empty.")
 	case match == "*":
 		return condition{present: true}, nil
 	}

@@ -37,6 +37,9 @@ func TestConditions(t *testing.T) {
 			{"half a tag", "If-Match", `"1`, 400, 400, 400},
 			{"any in a list", "If-Match", `*, TAG`, 400, 400, 400},
 			{"absent", "If-None-Match", `*`, 412, 201, 412},
+			{"an empty field", "If-Match", ``, 400, 400, 400},
+			{"an empty list", "If-Match", `, ,`, 400, 400, 400},
+			{"an empty field of none", "If-None-Match", ``, 400, 400, 400},
 			{"none of a tag", "If-None-Match", `TAG`, 400, 400, 400},
 		} {
 			t.Run(row.name, func(t *testing.T) {

@@ -219,7 +219,7 @@ func (h *Handler) clearOverrides(c *call) (reply, error) {
 	if !ok {
 		return reply{}, badQuery("The query parameter project is needed; with an empty one, what holds for the whole org is cleared.")
 	}
-	if c.r.Header.Get("If-Match") != "" { // of what has no ETag, none matches
+	if len(c.r.Header.Values("If-Match")) > 0 { // of what has no ETag, none matches
 		return reply{}, preconditionFailed()
 	}
 	n, err := h.overrides.Clear(c.r.Context(), c.org, project)

@@ -125,14 +125,22 @@ func (b *bucket) fill(now, units int64) {
 func (b *bucket) add(now, units, taken int64) (at, x, y, z int64) {
 	if units < 0 { // what leaked since then cannot be given back
 		since := max(min(now-taken, lua.MaxWindow), 0)
-		leaked := new(big.Int).Mul(big.NewInt(since), big.NewInt(b.policy.Limit))
-		leaked.Div(leaked, big.NewInt(b.policy.Window)).Add(leaked, big.NewInt(units))
+		leaked := new(big.Int)
+		for _, rate := range [][2]int64{{b.policy.Limit, b.policy.Window}, {b.limit, b.window}} {
+			n := new(big.Int).Mul(big.NewInt(since), big.NewInt(rate[0]))
+			leaked = most(leaked, n.Div(n, big.NewInt(rate[1])))
+		}
+		leaked.Add(leaked, big.NewInt(units))
 		units = least(leaked, new(big.Int)).Int64()
 	}
 	if b.limit != b.policy.Limit || b.window != b.policy.Window {
 		b.fill(now, b.counted(now).Int64())
 	}
-	b.empty.Add(b.empty, b.leak(big.NewInt(units)))
+	if used := b.counted(now); used.Add(used, big.NewInt(units)).Cmp(big.NewInt(2*lua.MaxUnits)) > 0 {
+		b.fill(now, 2*lua.MaxUnits)
+	} else {
+		b.empty.Add(b.empty, b.leak(big.NewInt(units)))
+	}
 	if b.empty.Cmp(whole(now)) < 0 {
 		b.empty = whole(now)
 	}

@@ -243,7 +243,9 @@ func valid(check *lua.Check) bool {
 			ok = ok && within(c.Lease, 0, lua.MaxLease)
 		}
 		switch c.Algorithm {
-		case lua.Fixed, lua.Sliding, lua.Concurrency:
+		case lua.Fixed, lua.Sliding:
+		case lua.Concurrency:
+			ok = ok && c.Lease > 0
 		case lua.Calendar:
 			ok = ok && within(c.Start, 0, lua.MaxTime)
 		case lua.GCRA:
