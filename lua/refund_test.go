@@ -108,6 +108,25 @@ func TestRefund(t *testing.T) {
 	})
 }
 
+// TestRefundOfSlowBucket gives back of a bucket whose rate was lowered so far that it would leak for longer than
+// any state lives. What it loses by that was not given back.
+func TestRefundOfSlowBucket(t *testing.T) {
+	t.Parallel()
+	freeze(t, func(t *testing.T, f *frozen) {
+		c := rates[lua.GCRA]
+		c.Window, c.Limit, c.Burst, c.Units = lua.MaxWindow, 5, 5, 5
+		f.begin(t, c)
+		if got := f.do(lua.Check{}, c); got.Status != lua.Allowed {
+			t.Fatalf("%+v, want a full bucket", got)
+		}
+		c.Limit, c.Burst, c.Units = 1, 1, 1
+		got := f.do(lua.Check{Mode: lua.Refund}, c).States[0]
+		if got.Done != 1 || got.Start-epoch != lua.MaxWindow {
+			t.Errorf("%+v, want one given back, and a bucket that leaks for the longest window", got)
+		}
+	})
+}
+
 // TestRefundIsExact takes units and gives them back at one moment: whatever the rate, the state is what it
 // was to the last digit, or gone if it was empty. Only the time of the last charge moves.
 func TestRefundIsExact(t *testing.T) {

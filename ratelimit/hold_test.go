@@ -244,14 +244,15 @@ func TestSettleWhateverChanged(t *testing.T) {
 			if d, err := g.limiter.Renew(t.Context(), r); err != nil || d.Results[0].Held != 4 {
 				t.Errorf("%q: Renew = %+v, %v", tt.access, d, err)
 			}
-			if d, err := g.settle(r); err != nil || d.Results[0].Used != tt.used || d.Results[0].Held != 0 || d.Results[0].Unlimited {
-				t.Errorf("%q: Settle = %+v, %v; want %d used", tt.access, d, err, tt.used)
+			settled, err := g.settle(r)
+			if got := settled.Results[0]; err != nil || got.Used != tt.used || got.Held != 0 || got.Unlimited {
+				t.Errorf("%q: Settle = %+v, %v; want %d used", tt.access, settled, err, tt.used)
 			}
 			if _, err := g.settle(r); !errors.Is(err, ratelimit.ErrNotHeld) {
 				t.Errorf("%q: Settle again: %v, want ErrNotHeld", tt.access, err)
 			}
 			r.Charges[0].AtOnce = true
-			if d, err := g.limiter.Refund(t.Context(), r, d.At.Add(time.Minute)); err != nil || d.Results[0].Cost != tt.used {
+			if d, err := g.limiter.Refund(t.Context(), r, settled.At); err != nil || d.Results[0].Cost != tt.used {
 				t.Errorf("%q: Refund = %+v, %v; want %d given back", tt.access, d, err, tt.used)
 			}
 			if err := g.limiter.Reset(t.Context(), r); err != nil {
