@@ -92,7 +92,7 @@ type Charge struct {
 	Start     int64 // Calendar: when the window began, Redis time in microseconds; 0: aligned to the clock
 	Burst     int64 // GCRA: the units that the bucket holds; they leak within MaxWindow
 	Holds     bool  // units may be held besides those taken; Concurrency always has holds
-	Lease     int64 // how long units are held, microseconds, up to MaxLease; 0 takes them at once
+	Lease     int64 // how long units are held, microseconds, up to MaxLease; 0 takes them at once, which Concurrency cannot
 	Held      int64 // Settle and Renew: the units that are held
 }
 

@@ -88,7 +88,7 @@ func TestSumOfHolds(t *testing.T) {
 				group.Wait()
 				for id := range 12 {
 					for units := range int64(4) {
-						c.Held, c.Units = units, 0
+						c.Held, c.Units, c.Lease = units, 0, 1
 						admit(t, conn, lua.Check{Mode: lua.Settle, ID: strconv.Itoa(id), Charges: []lua.Charge{c}})
 					}
 				}
