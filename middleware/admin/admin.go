@@ -52,7 +52,7 @@
 // limit, window, burst, access and change as an override has. A key gets its plan when it is issued. The limits
 // and a dry run are those under the plan that ?plan= names or that the key of ?key= has. Plans belong to no org, so
 // an [Actor] with an Org finds none and issues no keys with one; where an [Authorizer] gives no Org, the path tells
-// it. To PUT a plan again as it is mends one that a failure kept from some orgs, whatever the precondition; so does
+// it. Where WithKeys is given, a key of ?key= that is not the project's is 404. To PUT a plan again as it is mends one that a failure kept from some orgs, whatever the precondition; so does
 // to DELETE it again, although that is then 404.
 //
 // Errors are problems (RFC 9457) with a code to branch on, and errors, where single fields of a body are

@@ -97,20 +97,29 @@ func (h *Handler) getKey(c *call) (reply, error) {
 	if _, err := c.query(); err != nil {
 		return reply{}, err
 	}
-	record, err := h.findKey(c)
+	record, err := h.findKey(c, c.id)
 	if err != nil {
 		return reply{}, err
 	}
 	return reply{body: keyOf(&record)}, nil
 }
 
-// findKey returns the key of the path. One that belongs elsewhere is as unknown as one that never was.
-func (h *Handler) findKey(c *call) (authkey.Record, error) {
-	record, err := h.store.Find(c.r.Context(), c.id)
-	if err == nil && (record.Org != c.org || record.Project != c.project) {
-		err = authkey.ErrUnknown
+// findKey returns a key of the project of the path. One that belongs elsewhere is as unknown as one that never was.
+func (h *Handler) findKey(c *call, id string) (authkey.Record, error) {
+	record, err := h.store.Find(c.r.Context(), id)
+	if errors.Is(err, authkey.ErrInvalid) || err == nil && (record.Org != c.org || record.Project != c.project) {
+		return authkey.Record{}, authkey.ErrUnknown
 	}
 	return record, err
+}
+
+// findNamed returns the key that the parameter key names, which must be the project's as far as anybody knows; the
+// zero Record where there is none, or no store.
+func (h *Handler) findNamed(c *call, key string) (authkey.Record, error) {
+	if key == "" || h.store == nil {
+		return authkey.Record{}, nil
+	}
+	return h.findKey(c, key)
 }
 
 func (h *Handler) revokeKey(c *call) (reply, error) {
@@ -122,7 +131,7 @@ func (h *Handler) revokeKey(c *call) (reply, error) {
 	if authkey.StateRevoked.Validate(reason) != nil {
 		return reply{}, badQuery("The query parameter reason must be at most 256 bytes without control characters.")
 	}
-	record, err := h.findKey(c)
+	record, err := h.findKey(c, c.id)
 	if err != nil {
 		return reply{}, err
 	}

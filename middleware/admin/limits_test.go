@@ -23,7 +23,7 @@ func TestLimits(t *testing.T) {
 		const matrix = "POST /v1/matrix"
 		perKey := ratelimit.PerSecond(5).Named("per-key").By(ratelimit.ByKey)
 		perOrg := ratelimit.PerHour(100).Named("per-org").By(ratelimit.ByOrg).Fixed()
-		s := newService(t, rdb, admin.WithRoute(matrix, perKey, perOrg, ratelimit.PerMinute(1).Named("net").By("network")), admin.WithRoute("GET /healthz"))
+		s := newKeyless(t, rdb, admin.WithRoute(matrix, perKey, perOrg, ratelimit.PerMinute(1).Named("net").By("network")), admin.WithRoute("GET /healthz"))
 		org := redistest.Org(t)
 		base := "/v1/orgs/" + org + "/projects/p/limits"
 		id := serve(t, s.admin, request("PUT", "/v1/orgs/"+org+"/overrides", `{"project":"p","endpoint":"`+search+`","limit":7,"window":"10m"}`)).object["id"].(string)
@@ -117,7 +117,7 @@ func TestLimitsTellAll(t *testing.T) {
 	const kindsAt = "GET /v1/kinds"
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		t.Parallel()
-		s, org := newService(t, rdb, admin.WithRoute(kindsAt, kinds...)), redistest.Org(t)
+		s, org := newKeyless(t, rdb, admin.WithRoute(kindsAt, kinds...)), redistest.Org(t)
 		s.admitted(t, org, kindsAt, 3, kinds...)
 		set := func(body string) string {
 			return serve(t, s.admin, request("PUT", "/v1/orgs/"+org+"/overrides", body)).want(t, 201, "").object["id"].(string)
@@ -169,7 +169,7 @@ func TestLimitsOfACandidate(t *testing.T) {
 	t.Parallel()
 	next := ratelimit.PerMinute(5).Fixed().Named("next").By(ratelimit.ByKey)
 	next.Candidate = policy.Name
-	s, org := newService(t, redistest.Standalone(t), admin.WithRoute("GET /v1/next", policy, next)), redistest.Org(t)
+	s, org := newKeyless(t, redistest.Standalone(t), admin.WithRoute("GET /v1/next", policy, next)), redistest.Org(t)
 	for _, row := range []struct{ query, want string }{{"?key=k", "next requests 5"}, {"", "next requests <nil>"}} {
 		items := serve(t, s.admin, request("GET", "/v1/orgs/"+org+"/projects/p/limits"+row.query, "")).want(t, 200, "").items(t)
 		last := items[len(items)-1]

@@ -172,3 +172,11 @@ func newService(t *testing.T, rdb redis.UniversalClient, opts ...admin.Option) *
 	check("admin.New")
 	return s
 }
+
+// newKeyless returns a service whose admin route knows no keys, so that any may be named.
+func newKeyless(t *testing.T, rdb redis.UniversalClient, opts ...admin.Option) *service {
+	t.Helper()
+	s := newService(t, rdb)
+	s.admin = newHandler(t, append([]admin.Option{admin.WithOverrides(s.overrides), admin.WithLimits(s.limiter), admin.WithRoute(search, policy)}, opts...)...)
+	return s
+}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -190,21 +189,15 @@ func planFailed(err error) error {
 }
 
 // planOfKey returns the plan that limits are looked at under: the one that is asked for, else that of the key,
-// as far as both are known.
+// as far as both are known. Error: also authkey.ErrUnknown, for a key that is not of the project.
 func (h *Handler) planOfKey(c *call, q query, key string) (string, error) {
 	name, given := q.given("plan")
-	switch {
-	case given && c.actor.Org != "":
+	if given && c.actor.Org != "" {
 		return "", problemOf(http.StatusForbidden, codeForbidden, "You may not look at plans.")
-	case given, key == "", h.store == nil:
-		return name, nil
 	}
-	record, err := h.store.Find(c.r.Context(), key)
-	switch {
-	case errors.Is(err, authkey.ErrUnknown), errors.Is(err, authkey.ErrInvalid):
-		return "", nil
-	case err != nil || record.Org != c.org || record.Project != c.project:
-		return "", err
+	record, err := h.findNamed(c, key)
+	if given || err != nil {
+		return name, err
 	}
 	return record.Plan, nil
 }

@@ -78,7 +78,7 @@ func TestDryRun(t *testing.T) {
 	first, second := ratelimit.PerHour(5).Fixed().Named("first").By(ratelimit.ByKey), ratelimit.PerHour(8).Fixed().Named("second").Monitored()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		t.Parallel()
-		s := newService(t, rdb, admin.WithRoute("POST /v1/two", first, second), admin.WithRoute("GET /healthz"))
+		s := newKeyless(t, rdb, admin.WithRoute("POST /v1/two", first, second), admin.WithRoute("GET /healthz"))
 		name := org(t, s, first, second)
 		before := stored(t, rdb, name)
 		const (
@@ -126,7 +126,7 @@ func TestDryRun(t *testing.T) {
 func TestDryRunRefuses(t *testing.T) {
 	t.Parallel()
 	var changes []admin.Change
-	s := newService(t, redistest.Standalone(t), admin.WithAudit(func(c admin.Change) { changes = append(changes, c) }))
+	s := newKeyless(t, redistest.Standalone(t), admin.WithAudit(func(c admin.Change) { changes = append(changes, c) }))
 	base := "/v1/orgs/" + redistest.Org(t) + "/overrides"
 	for _, row := range []struct {
 		name, query, body string
@@ -161,7 +161,7 @@ func TestDryRunRefuses(t *testing.T) {
 // TestDryRunTellsHowLong has a project that is out of units, with an override and without.
 func TestDryRunTellsHowLong(t *testing.T) {
 	t.Parallel()
-	s, org := newService(t, redistest.Standalone(t)), redistest.Org(t)
+	s, org := newKeyless(t, redistest.Standalone(t)), redistest.Org(t)
 	s.admitted(t, org, search, 10, policy)
 	item := serve(t, s.admin, request("POST", "/v1/orgs/"+org+"/overrides/dry-run", `{"project":"p","limit":0}`)).want(t, 200, "").items(t)[0]
 	before, after := item["before"].(map[string]any), item["after"].(map[string]any)

@@ -34,6 +34,9 @@ func (h *Handler) resetLimits(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if _, err := h.findNamed(c, q["key"]); err != nil {
+		return reply{}, err
+	}
 	routes, err := h.declared(q)
 	if err != nil {
 		return reply{}, err

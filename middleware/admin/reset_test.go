@@ -25,7 +25,7 @@ func TestResetLimits(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		t.Parallel()
 		var changes []admin.Change
-		s := newService(t, rdb, admin.WithRoute(one, append(both, held)...), admin.WithRoute(two, both...),
+		s := newKeyless(t, rdb, admin.WithRoute(one, append(both, held)...), admin.WithRoute(two, both...),
 			admin.WithAudit(func(c admin.Change) { changes = append(changes, c) }))
 		const untouched = "project 3, shared 4, key 3, org 4, held 3; project 1, shared 4, key 1, org 4"
 		for _, row := range []struct {
@@ -108,7 +108,7 @@ func TestResetOfACandidate(t *testing.T) {
 	t.Parallel()
 	next := ratelimit.PerHour(5).Fixed().Named("next")
 	next.Candidate = policy.Name
-	s, org := newService(t, redistest.Standalone(t), admin.WithRoute("GET /v1/next", policy, next)), redistest.Org(t)
+	s, org := newKeyless(t, redistest.Standalone(t), admin.WithRoute("GET /v1/next", policy, next)), redistest.Org(t)
 	s.admitted(t, org, "GET /v1/next", 2, policy, next)
 	base := "/v1/orgs/" + org + "/projects/p/limits"
 	serve(t, s.admin, request("DELETE", base+"?policy=next", "")).want(t, 200, "")
