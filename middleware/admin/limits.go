@@ -34,7 +34,7 @@ type route struct {
 
 // WithRoute declares an endpoint, as middleware.Endpoint names it, and its policies, of which a stage's
 // Policies tells. Those with a partition of the caller's own, as LimitBy has, belong to no project and
-// are left out. An endpoint is declared once.
+// are left out, with their candidates. An endpoint is declared once.
 func WithRoute(endpoint string, policies ...ratelimit.Policy) Option {
 	return optionFunc(func(h *Handler) error {
 		method, template, _ := strings.Cut(endpoint, " ")
@@ -60,9 +60,32 @@ func WithRoute(endpoint string, policies ...ratelimit.Policy) Option {
 			names[p.Name] = true
 			declared.policies = append(declared.policies, p)
 		}
+		if err := declared.compare(policies); err != nil {
+			return err
+		}
 		h.routes = append(h.routes, declared)
 		return nil
 	})
+}
+
+// compare leaves out the candidates whose live policy, one of all, was left out. One that has no live policy at all
+// is an error, for the limiter would refuse every look at the route.
+func (r *route) compare(all []ratelimit.Policy) error {
+	live := func(in []ratelimit.Policy, name string) bool {
+		return slices.ContainsFunc(in, func(p ratelimit.Policy) bool {
+			return p.Candidate == "" && cmp.Or(p.Name, "requests") == name
+		})
+	}
+	for _, p := range r.policies {
+		if p.Candidate != "" && !live(all, p.Candidate) {
+			return fmt.Errorf("%w option: WithRoute(%.100q): policy %q is a candidate for %q, which is not a live policy of the route; give it too",
+				ErrInvalid, r.endpoint, p.Name, p.Candidate)
+		}
+	}
+	r.policies = slices.DeleteFunc(slices.Clone(r.policies), func(p ratelimit.Policy) bool {
+		return p.Candidate != "" && !live(r.policies, p.Candidate)
+	})
+	return nil
 }
 
 func (h *Handler) route(endpoint string) *route {
