@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	maxBody     = 64 << 10 // bytes
-	maxPath     = 128      // bytes of {org}, {project} and {id}
-	maxEndpoint = 512      // bytes; the longest value that a query parameter may have, but for a cursor
-	retryAfter  = "1"      // seconds
+	maxBody     = 128 << 10 // bytes; a plan of as many rules as it may have needs more than half
+	maxPath     = 128       // bytes of {org}, {project} and {id}
+	maxEndpoint = 512       // bytes; the longest value that a query parameter may have, but for a cursor
+	retryAfter  = "1"       // seconds
 )
 
 // call is one request on its way through the handler. org, project and id are of the path; "" where the
@@ -192,7 +192,8 @@ func (c *call) body(mayBeEmpty bool, fields ...strict.Field) error {
 		return problemOf(http.StatusUnsupportedMediaType, codeMediaType, "The body must be application/json in UTF-8, not compressed.")
 	}
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return badBody("The body must be at most 65536 bytes.", "ends at byte 65536 at the latest")
+		most := strconv.Itoa(maxBody)
+		return badBody("The body must be at most "+most+" bytes.", "ends at byte "+most+" at the latest")
 	} else if err != nil {
 		return badBody("The body could not be read to its end.", "ends early")
 	}

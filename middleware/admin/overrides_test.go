@@ -90,7 +90,7 @@ func TestOverrideBodies(t *testing.T) {
 		{"no JSON", `{"limit":1`, 400, "invalid_body", "", "byte 10"},
 		{"trailing data", `{"limit":1}{"limit":2}`, 400, "invalid_body", "", "byte 11"},
 		{"invalid UTF-8", "{\"reason\":\"\xff\"}", 400, "invalid_body", "", "byte 11"},
-		{"too large", `{"reason":"` + strings.Repeat("a", 64<<10) + `"}`, 400, "invalid_body", "", "65536"},
+		{"too large", `{"reason":"` + strings.Repeat("a", 128<<10) + `"}`, 400, "invalid_body", "", "131072"},
 		{"no object", `[1]`, 422, "invalid_fields", "", ""},
 		{"unknown", `{"limit":1,"bursts":2}`, 422, "invalid_fields", "/bursts", ""},
 		{"what only answers have", `{"limit":1,"id":"x","revision":1,"state":"active"}`, 422, "invalid_fields", "/id /revision /state", ""},

@@ -85,7 +85,7 @@ func TestServer(t *testing.T) {
 		}
 		return &answer{status: res.StatusCode, header: res.Header, text: string(text)}
 	}
-	if a := ask("POST", keys, `{"name":"`+strings.Repeat("a", 80<<10)+`"}`); a.status != 400 || !strings.Contains(a.text, "65536") {
+	if a := ask("POST", keys, `{"name":"`+strings.Repeat("a", 144<<10)+`"}`); a.status != 400 || !strings.Contains(a.text, "131072") {
 		t.Errorf("a long body: %d %s", a.status, a.text)
 	}
 	location := ask("POST", keys, "").header.Get("Location")
