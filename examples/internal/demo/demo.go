@@ -61,10 +61,6 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 	if err != nil {
 		return nil, err
 	}
-	overrides, err := ratelimit.NewOverrides(rdb)
-	if err != nil {
-		return nil, err
-	}
 	_, key, err := issuer.Issue(ctx, authkey.NewKey{
 		Org: Org, Project: Project, Name: "demo", Scopes: []string{authkey.ScopeWrite}, Products: []string{"demo"},
 	})
@@ -88,7 +84,7 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 		return nil, err
 	}
 	s.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
-	s.Admin, err = s.admin(store, issuer, limiter, overrides)
+	s.Admin, err = s.admin(rdb, store, issuer, limiter)
 	return s, err
 }
 
@@ -110,10 +106,19 @@ func (s *Service) stages(verifier *authkey.Verifier, limiter *ratelimit.Limiter,
 		With(middleware.WithObserver(observer))
 }
 
-func (s *Service) admin(store authkey.Store, issuer *authkey.Issuer, limiter *ratelimit.Limiter, overrides *ratelimit.Overrides) (http.Handler, error) {
+func (s *Service) admin(rdb redis.UniversalClient, store authkey.Store, issuer *authkey.Issuer, limiter *ratelimit.Limiter) (http.Handler, error) {
+	overrides, err := ratelimit.NewOverrides(rdb)
+	if err != nil {
+		return nil, err
+	}
+	plans, err := ratelimit.NewPlans(rdb)
+	if err != nil {
+		return nil, err
+	}
 	return admin.New(admin.BearerToken(s.adminToken),
 		admin.WithPrefix("/admin"),
 		admin.WithOverrides(overrides),
+		admin.WithPlans(plans),
 		admin.WithKeys(store, issuer),
 		admin.WithUsage(s.usage),
 		admin.WithLimits(limiter),

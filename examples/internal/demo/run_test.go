@@ -5,9 +5,11 @@ import (
 	"context"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tollgate-go/tollgate/lua/redistest"
 )
@@ -52,5 +54,26 @@ func TestRunWarnsOfEviction(t *testing.T) {
 				t.Errorf("logged %q, want %q", got, tt.warning)
 			}
 		})
+	}
+}
+
+func TestDemoServesPlans(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Standalone(t, redistest.OrEmbedded())
+	s, err := New(t.Context(), rdb, 10*time.Second)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	r := httptest.NewRequest(http.MethodGet, "/admin/v1/plans", nil)
+	r.Header.Set("Authorization", "Bearer "+s.adminToken)
+	w := httptest.NewRecorder()
+	s.Admin.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Errorf("GET %s: %d %s", r.URL, w.Code, w.Body)
 	}
 }
