@@ -3,7 +3,8 @@
 --
 -- KEYS   1 the epoch; 2 what is changed: a hash, id -> JSON
 -- ARGV   'set',    id, expected, JSON, until, most    write one; at most so many
---        'delete', id, expected, marked               remove one; with a time, leave a mark for so long
+--        'delete', id, expected, marked, most         remove one; with a time, leave a mark for so long, also
+--                                                     where there is none: it may have been lost here alone
 --        'clear',  project                            remove all of a project ('' those of the whole org)
 --        'copy',   id, revision, JSON, created, most  write what another bucket has, if it is newer
 --          expected   the revision to change: 'any', 'absent', or a number
@@ -103,14 +104,17 @@ end
 
 if stored and stored.deleted then stored = nil end
 if op == 'delete' then
-  if not stored then return fail(-1, revision) end
-  if not matches(stored, ARGV[3]) then return fail(-2) end
+  if stored and not matches(stored, ARGV[3]) then return fail(-2) end
+  if not stored and not ARGV[4] then return fail(-1) end
   if ARGV[4] then
+    full(ARGV[5]) -- for the room
     write({ deleted = '1', ['until'] = string.format('%.0f', stamp + ARGV[4]) }, stamp, 0)
   else
     redis.call('HDEL', KEYS[2], id)
   end
-  return done(1, 0)
+  local reply = done(1, 0)
+  if not stored then reply[1] = -1 end
+  return reply
 end
 
 local override = cjson.decode(ARGV[4])

@@ -69,11 +69,12 @@ func (c *Conn) SetPlan(ctx context.Context, name string, expected Expected, json
 	return change, c.CopyPlan(ctx, name, json, change.Revision, change.CreatedAt)
 }
 
-// DeletePlan removes one plan from every bucket. Errors: ErrOverrideNotFound, before which a deletion that was cut
-// is ended, ErrOverrideRevision; any other means that the change may have happened.
+// DeletePlan removes one plan from every bucket. Errors: ErrOverrideNotFound where AuthorityBucket has none, whatever
+// is expected; the others then have none either, be it that a deletion was cut or that it lost the plan.
+// ErrOverrideRevision; any other means that the change may have happened.
 func (c *Conn) DeletePlan(ctx context.Context, name string, expected Expected) error {
-	change, _, err := c.changeOverrides(ctx, plansOf(AuthorityBucket), "delete", name, expected.arg(), markTime)
-	if err != nil && (!errors.Is(err, ErrOverrideNotFound) || change.Revision == 0) {
+	change, _, err := c.changeOverrides(ctx, plansOf(AuthorityBucket), "delete", name, expected.arg(), markTime, MaxPlans)
+	if err != nil && !errors.Is(err, ErrOverrideNotFound) {
 		return err
 	}
 	mark := `{"deleted":"1","until":"` + strconv.FormatInt(change.Revision+markTime, 10) + `"}`

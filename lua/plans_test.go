@@ -87,7 +87,7 @@ func TestPlanIsInEveryBucket(t *testing.T) {
 		if err := conn.DeletePlan(t.Context(), name, lua.AnyRevision); !errors.Is(err, lua.ErrOverrideNotFound) {
 			t.Errorf("DeletePlan again: %v, want ErrOverrideNotFound", err)
 		}
-		if err := conn.DeletePlan(t.Context(), name+"x", lua.AnyRevision); !errors.Is(err, lua.ErrOverrideNotFound) {
+		if err := conn.DeletePlan(t.Context(), planName(t, rdb), lua.AnyRevision); !errors.Is(err, lua.ErrOverrideNotFound) {
 			t.Errorf("DeletePlan of none: %v, want ErrOverrideNotFound", err)
 		}
 	})
@@ -145,4 +145,35 @@ func TestMarksMakeRoom(t *testing.T) {
 			t.Errorf("bucket %s: %d plans and marks (%v), want %d", b, n, err, lua.MaxPlans/2+1)
 		}
 	}
+}
+
+// TestDeleteOfALostPlan has the bucket that decides lose a plan, or hold an older mark of it, which the others have.
+func TestDeleteOfALostPlan(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		conn := connOf(t, rdb)
+		for _, left := range []string{"", `{"deleted":"1","until":"4102444800000000","revision":"5"}`} {
+			for _, expected := range []lua.Expected{lua.AnyRevision, lua.NoRevision, 5} {
+				name := planName(t, rdb)
+				if _, err := conn.SetPlan(t.Context(), name, lua.AnyRevision, `{"rules":[]}`); err != nil {
+					t.Fatalf("SetPlan: %v", err)
+				}
+				err := rdb.HDel(t.Context(), lua.PlansKey(lua.AuthorityBucket), name).Err()
+				if left != "" {
+					err = rdb.HSet(t.Context(), lua.PlansKey(lua.AuthorityBucket), name, left).Err()
+				}
+				if err != nil {
+					t.Fatalf("lose it: %v", err)
+				}
+				if err := conn.DeletePlan(t.Context(), name, expected); !errors.Is(err, lua.ErrOverrideNotFound) {
+					t.Errorf("DeletePlan: %v, want ErrOverrideNotFound", err)
+				}
+				for b := range bucket.All() {
+					if _, text := planOf(t, conn, b, name); !strings.Contains(text, `"deleted"`) {
+						t.Errorf("expected %d, left %q: bucket %s has %q, want a mark", expected, left, b, text)
+					}
+				}
+			}
+		}
+	})
 }
