@@ -113,8 +113,8 @@ func (r Result) LogValue() slog.Value {
 // units in use. It counts as if it had begun, and in place of the one that has its selector; where one that is
 // more specific counts, or it selects something else, the decision is as without it.
 //
-// Cost as Admit. Errors: as Admit, and ErrInvalid also for an override that Set would refuse, of another org,
-// or that has ended.
+// Cost as Admit. Errors: as Admit, and ErrInvalid also for an override that Set would refuse, except for the count of
+// overrides, of another org, or that has ended.
 func (l *Limiter) Preview(ctx context.Context, r Request, o Override) (Decision, error) {
 	if err := o.Validate(); err != nil {
 		return Decision{}, err

@@ -17,6 +17,8 @@ import (
 // partitioned by org, or by a name of the caller's own, takes overrides of the org alone, since projects share
 // its counts: one that counts with two limits in turn would have none. One that is
 // Shared takes those of all endpoints alone.
+//
+// All replicas must be of a version that knows Access, Burst and StartsAt before they are used.
 type Override struct {
 	// ID names the override within its org. It is made from the selector, so equal selectors are one
 	// override. Set fills it in.
@@ -36,7 +38,8 @@ type Override struct {
 	// and to the Limit of every other algorithm, as far as the bounds of these allow. A limit of zero stays zero.
 	Burst int64
 	// Access refuses everything or lets everything pass, whatever the limit is. Default Limited; beside any
-	// other, Limit, Window, Burst and Change are not set.
+	// other, Limit, Window, Burst and Change are not set. A blocked org or project says nothing to endpoints that
+	// have an override of their own.
 	Access Access
 	// Change is what becomes of the units in use that were taken under another limit, window or burst: when the
 	// override begins, and when it is changed. When it ends or is deleted, the Change of the override that counts
@@ -44,7 +47,8 @@ type Override struct {
 	// Default KeepUsed.
 	Change Change
 	// StartsAt is when the override begins, and ExpiresAt when it ends, by Redis time, in whole microseconds.
-	// Zero: at once, and never. While it does not count, the next less specific one does.
+	// Zero: at once, and never. While it does not count, the next less specific one does. Replacing an active
+	// override by one that begins later ends the active one now; give the later one another selector.
 	StartsAt, ExpiresAt time.Time
 	// Reason is for the people who find it later. Up to 500 bytes.
 	Reason string
