@@ -122,3 +122,54 @@ func TestSettledTooLateIsNotRefunded(t *testing.T) {
 		t.Errorf("%d used (%v), want the other's 50", d.Results[0].Used, err)
 	}
 }
+
+// TestGoneClientHoldsNothing: the client hangs up while the handler runs.
+func TestGoneClientHoldsNothing(t *testing.T) {
+	t.Parallel()
+	stage, limiter, r, _ := holding(t, redistest.Standalone(t), ratelimit.Concurrent(1))
+	ctx, hangUp := context.WithCancel(t.Context())
+	a, _, refusal := admit(t, stage, request(http.MethodGet, "/").WithContext(ctx))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	hangUp()
+	a.Done(http.StatusOK, 0)
+	r.Peek = true
+	if d, err := limiter.Admit(t.Context(), r); err != nil || d.Results[0].Held != 0 {
+		t.Errorf("%d held (%v) after the end, want nothing", d.Results[0].Held, err)
+	}
+}
+
+// TestShortestLeaseIsRenewedInTime: two policies hold, the longer lease first.
+func TestShortestLeaseIsRenewedInTime(t *testing.T) {
+	t.Parallel()
+	short := ratelimit.Concurrent(1).Named("short")
+	short.Lease = 600 * time.Millisecond
+	for _, policies := range [][]ratelimit.Policy{{ratelimit.Concurrent(1), short}, {short, ratelimit.Concurrent(1)}} {
+		stage, _, _, seen := holding(t, redistest.Standalone(t), policies...)
+		a, _, refusal := admit(t, stage, request(http.MethodGet, "/"))
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		until(t, "a renewal within the shorter lease", func() bool { n, _ := seen.of(middleware.StepRenew, middleware.OutcomeAllowed); return n > 3 })
+		a.Done(http.StatusOK, 0)
+	}
+}
+
+// TestPaymentIsAskedForAlone: 402 tells that paying helps, so no other kind of policy may have refused, wherever
+// it stands.
+func TestPaymentIsAskedForAlone(t *testing.T) {
+	t.Parallel()
+	none, paid := ratelimit.PerHour(0).Named("none"), ratelimit.PerHour(0).Named("paid").Paid()
+	for status, policies := range map[int][][]ratelimit.Policy{
+		http.StatusTooManyRequests: {{none, paid}, {paid, none}, {none}},
+		http.StatusPaymentRequired: {{paid}},
+	} {
+		for _, p := range policies {
+			stage, _, _, _ := holding(t, redistest.Standalone(t), p...)
+			if _, _, refusal := admit(t, stage, request(http.MethodGet, "/")); refusal == nil || refusal.Status != status {
+				t.Errorf("%v: %v, want %d", p, refusal, status)
+			}
+		}
+	}
+}
