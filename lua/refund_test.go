@@ -171,7 +171,7 @@ func most(c lua.Charge, a lua.Answer) int64 {
 	if c.Algorithm != lua.GCRA {
 		return s.Current + s.Previous
 	}
-	return min(int64(float64(max(s.Start-a.Now, 0))*float64(c.Limit)/float64(c.Window))+2, c.Burst)
+	return min(int64(float64(max(s.Start+1-a.Now, 0))*float64(c.Limit)/float64(c.Window))+2, c.Burst)
 }
 
 // settled returns what is stored, but for the time of the last charge: of a bucket when it is empty.
