@@ -40,11 +40,17 @@ var (
 	ErrExpired = errors.New("authkey: expired key")
 	// ErrNotYetValid: the record's NotBefore has not come.
 	ErrNotYetValid = errors.New("authkey: key not yet valid")
+	// ErrSuspended: the key is good, but the project that it belongs to is suspended.
+	ErrSuspended = errors.New("authkey: suspended project")
 	// ErrUnavailable: nobody could tell whether the key is good, because the store did not answer, or
 	// not in time. It says nothing about the key: answer 503, not 401.
 	ErrUnavailable = errors.New("authkey: store unavailable")
 	// ErrExists: a record with that id, or that foreign key, is there already.
 	ErrExists = errors.New("authkey: record exists")
+	// ErrConflict: the record was changed since it was read. Read it again.
+	ErrConflict = errors.New("authkey: record changed meanwhile")
+	// ErrTooMany: the key has as many live credentials as it may have.
+	ErrTooMany = errors.New("authkey: too many live credentials")
 	// ErrInvalid: a value given to an Issuer, a Store or a constructor is out of its bounds.
 	ErrInvalid = errors.New("authkey: invalid")
 )
@@ -61,6 +67,8 @@ const (
 	KindSecret Kind = "secret"
 	// KindPublishable may be shipped in a page or an app, so it identifies more than it protects.
 	KindPublishable Kind = "publishable"
+	// KindAdmin opens the admin route, and nothing else.
+	KindAdmin Kind = "admin"
 )
 
 // State is what an operator decided about a credential.
@@ -72,6 +80,8 @@ const (
 	StateActive State = "active"
 	// StateDisabled keeps it out until it is made active again.
 	StateDisabled State = "disabled"
+	// StateSuspended is that of a project whose keys are all kept out until it is made active again.
+	StateSuspended State = "suspended"
 	// StateRevoked keeps it out for good: no store ever changes it back.
 	StateRevoked State = "revoked"
 )

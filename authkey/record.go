@@ -3,6 +3,7 @@ package authkey
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 	"unicode"
@@ -159,15 +160,24 @@ type Identity struct {
 	Credential string // the public id of the credential that was shown
 	Name       string // for people; may be empty
 	Plan       string // may be empty
+	Owner      string // whom the key was given to, for people; may be empty
 
 	Kind     Kind
 	Scopes   []string
 	Products []string
 
+	// Networks are the ones that the key may be used from; any when empty.
+	Networks []netip.Prefix
+	// Origins are the rules of the pages that a publishable key may be used from; any when empty.
+	Origins []string
+
 	// Method says how the caller was authenticated; "key" here.
 	Method string
 	// ExpiresAt is when the credential ends; zero: never.
 	ExpiresAt time.Time
+	// SupersededAt is when a newer credential of the key took the place of this one, which then works until
+	// ExpiresAt; zero: it is the key's newest.
+	SupersededAt time.Time
 	// Epoch is the org's stamp that the identity is current for. A limiter compares it with the one in
 	// Redis. Zero: whoever authenticated has no epochs, and nothing is compared.
 	Epoch int64
