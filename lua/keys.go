@@ -22,6 +22,14 @@ func OverridesKey(org string) string { return orgKey(org, "overrides") }
 // KeyIndexKey names the sorted set that lists the credentials of an org, by project and id.
 func KeyIndexKey(org string) string { return orgKey(org, "keys") }
 
+// AuditKey names the stream of changes of an org; with "", that of the plans.
+func AuditKey(org string) string {
+	if org == "" {
+		return join("00", "", "audit")
+	}
+	return orgKey(org, "audit")
+}
+
 // UsageKey names the hash of an org's usage in the hour that begins at the Unix time hour.
 func UsageKey(org, hour string) string { return orgKey(org, "usage", hour) }
 
