@@ -226,12 +226,7 @@ func (a *Admission) authenticate(header http.Header, authenticator Authenticator
 	}
 	var identity *authkey.Identity
 	if refusal == nil {
-		found, err := authenticator.Authenticate(a.request.Context(), presented)
-		if err != nil {
-			refusal = errAuthentication(a.config.realm, err)
-		} else {
-			identity = found
-		}
+		identity, refusal = a.identify(authenticator, presented)
 	}
 	a.setIdentity(identity)
 	if refusal != nil {

@@ -87,7 +87,7 @@ type Event struct {
 	Request *http.Request
 	// Identity is nil until somebody is authenticated.
 	Identity *authkey.Identity
-	// Decision is set for StepRateLimit and StepTake when there is one.
+	// Decision is set for StepRateLimit, StepTake and StepFailures when there is one.
 	Decision *ratelimit.Decision
 	// Status and Size are those of the response, for StepHandler.
 	Status int

@@ -217,6 +217,7 @@ type config struct {
 	secret    []byte // of partition keys; nil: none
 	jitter    time.Duration
 	random    func() float64 // 0 to less than 1
+	failures  *failures      // nil: without bounds
 }
 
 func newConfig() *config {
