@@ -251,7 +251,7 @@ func (a *Admission) setIdentity(identity *authkey.Identity) {
 }
 
 // refresh reads the identity anew after a change, and asks every guard that passed the old one.
-func (a *Admission) refresh(ctx context.Context) *Error {
+func (a *Admission) refresh(ctx context.Context, header http.Header) *Error {
 	identity, err := a.authenticator.Refresh(ctx, a.presented, a.identity)
 	if err != nil {
 		return errAuthentication(a.config.realm, err)
@@ -259,7 +259,7 @@ func (a *Admission) refresh(ctx context.Context) *Error {
 	a.setIdentity(identity)
 	for _, s := range a.ran {
 		if s.guard != nil {
-			if refusal := s.guard(a); refusal != nil {
+			if refusal := s.guard(a, header); refusal != nil {
 				return refusal
 			}
 		}

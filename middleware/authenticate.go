@@ -16,13 +16,34 @@ type Authenticated struct{ *step }
 // Authenticate returns a stage that knows its callers by one credential each, and refuses all others:
 // 401 without one or with one that is not good, 400 with two, 503 when nobody can tell. What an
 // authenticator says of it beyond that goes to observers alone.
+//
+// It refuses, with 403, a good credential of a suspended project, from a network that is not among the
+// identity's Networks (see WithTrustedProxies), and a publishable key from a page that is not among its Origins:
+// by Origin or, where that is missing, by the origin of Referer; a request with neither is refused. The last holds
+// off other people's pages, and nobody who makes up the field. Nothing is charged before.
+//
+// Where a newer credential of the key is there (Identity.SupersededAt), the response says so with Deprecation
+// (RFC 9745), and with Sunset (RFC 8594) when this one ends, also a refusal. A handler that says the same of its
+// resource replaces them.
 func Authenticate(authenticator Authenticator, opts ...Option) *Authenticated {
 	config, err := newConfig().with(opts)
 	if missing(authenticator) {
 		err = errors.Join(errors.New("middleware: Authenticate(nil): an authenticator is needed"), err)
 	}
-	run := func(a *Admission, header http.Header) *Error { return a.authenticate(header, authenticator) }
-	return &Authenticated{&step{config: config, err: err, run: run}}
+	config.cors = config.cors.complete(config)
+	run := func(a *Admission, header http.Header) *Error {
+		if config.cors != nil {
+			return config.cors.authenticate(a, header, authenticator)
+		}
+		return a.authenticate(header, authenticator)
+	}
+	known := guarded(func(a *Admission) *Error { return config.restrict(a.request, a.identity) })
+	guard := func(a *Admission, header http.Header) *Error {
+		announce(header, a.identity)
+		config.cors.allow(header, a.request, a.identity)
+		return known(a, header)
+	}
+	return &Authenticated{&step{config: config, err: err, run: run, guard: guard}}
 }
 
 // RequireScope returns a stage that refuses, with 403, an identity that lacks one of the scopes.
@@ -115,7 +136,12 @@ func (s *Authenticated) Meter(recorder Recorder, product, kind string) *Metered 
 }
 
 func (s *Authenticated) require(err error, guard func(*Admission) *Error) *Authenticated {
-	checked := func(a *Admission) *Error {
+	return &Authenticated{s.base().then(step{err: err, guard: guarded(guard)})}
+}
+
+// guarded returns a guard that observers are told of when it refuses.
+func guarded(guard func(*Admission) *Error) func(*Admission, http.Header) *Error {
+	return func(a *Admission, _ http.Header) *Error {
 		began := a.now()
 		refusal := guard(a)
 		if refusal != nil {
@@ -123,7 +149,6 @@ func (s *Authenticated) require(err error, guard func(*Admission) *Error) *Authe
 		}
 		return refusal
 	}
-	return &Authenticated{s.base().then(step{err: err, guard: checked})}
 }
 
 func (s *Authenticated) base() *step {

@@ -110,7 +110,7 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 		if !errors.Is(err, ratelimit.ErrStale) || a.authenticator == nil {
 			break
 		}
-		if refusal := a.refresh(ctx); refusal != nil {
+		if refusal := a.refresh(ctx, header); refusal != nil {
 			a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
 			return refusal
 		}

@@ -18,28 +18,31 @@ import (
 // A request whose address cannot be told has the value "".
 func ClientNetwork(trusted ...netip.Prefix) Key {
 	networks, err := unmapped(trusted)
+	if err != nil {
+		err = fmt.Errorf("middleware: ClientNetwork: %w", err)
+	}
 	return Key{Name: "network", err: err, Of: func(r *http.Request) string {
-		addr, ok := clientAddr(r, networks)
-		if !ok {
-			return ""
-		}
+		addr, _ := clientAddr(r, networks)
 		if addr.Is4() {
 			return addr.String()
 		}
-		network, err := addr.WithZone("").Prefix(64)
-		if err != nil {
+		network, err := addr.Prefix(64)
+		if err != nil || !addr.IsValid() {
 			return ""
 		}
 		return network.String()
 	}}
 }
 
-func clientAddr(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
+// clientAddr returns the address nearest to the client that is known, IPv4 inside IPv6 as IPv4 and without a
+// zone; the zero Addr where none is. told is false where that is not the client's: where a trusted proxy did
+// not say, in a way that can be read, whom it had its request from.
+func clientAddr(r *http.Request, trusted []netip.Prefix) (addr netip.Addr, told bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}, false
 	}
-	addr := peer.Addr().Unmap()
+	addr = plainAddr(peer.Addr())
 	if !within(addr, trusted) {
 		return addr, true
 	}
@@ -47,9 +50,9 @@ func clientAddr(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
 	for i := len(hops) - 1; i >= 0; i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
-			return addr, true // what a trusted proxy did not write is not believed, nor anything before it
+			return addr, false // what a trusted proxy did not write is not believed, nor anything before it
 		}
-		addr = hop.Unmap()
+		addr = plainAddr(hop)
 		if !within(addr, trusted) {
 			return addr, true
 		}
@@ -57,24 +60,31 @@ func clientAddr(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
 	return addr, true
 }
 
-// unmapped returns the networks, with IPv4 inside IPv6 as IPv4, since addresses are compared as that.
+func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+// plainNetwork returns a network with IPv4 inside IPv6 as IPv4, since addresses are compared as that. One that
+// is wider than IPv4 there is no network.
+func plainNetwork(n netip.Prefix) netip.Prefix {
+	if n.Addr().Is4In6() {
+		return netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
+	}
+	return n
+}
+
 func unmapped(trusted []netip.Prefix) ([]netip.Prefix, error) {
 	networks := make([]netip.Prefix, len(trusted))
 	for i, n := range trusted {
-		if n.Addr().Is4In6() && n.Bits() >= 96 {
-			n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
+		if networks[i] = plainNetwork(n); !networks[i].IsValid() {
+			return nil, fmt.Errorf("trusted network number %d, %v, is not one", i+1, n)
 		}
-		if !n.IsValid() || n.Addr().Is4In6() {
-			return nil, fmt.Errorf("middleware: ClientNetwork: trusted network number %d, %v, is not one", i+1, n)
-		}
-		networks[i] = n
 	}
 	return networks, nil
 }
 
+// within reports whether an address is in one of the networks, which may be written as IPv4 inside IPv6.
 func within(addr netip.Addr, networks []netip.Prefix) bool {
 	for _, n := range networks {
-		if n.Contains(addr) {
+		if plainNetwork(n).Contains(addr) {
 			return true
 		}
 	}

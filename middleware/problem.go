@@ -14,8 +14,9 @@ import (
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
-// Error is a refusal. Everything exported in it may be shown to a stranger; why it really happened is
-// its cause, for logs and metrics only, reached through errors.Is and errors.As.
+// Error is a refusal or, with status 204, the answer to a preflight (WithCORS). Everything exported in it may
+// be shown to a stranger; why it really happened is its cause, for logs and metrics only, reached through
+// errors.Is and errors.As.
 type Error struct {
 	// Status is the HTTP status.
 	Status int
@@ -50,6 +51,7 @@ const (
 	CodeInvalid      = "invalid_credential"    // 401: malformed, unknown, revoked, expired or disabled
 	CodeMalformed    = "malformed_credential"  // 400: several fields, too long, or not a credential at all
 	CodeAmbiguous    = "ambiguous_credentials" // 400: two different ones
+	CodeSuspended    = "project_suspended"     // 403: the credential is good, its project is suspended
 	CodeScope        = "insufficient_scope"    // 403
 	CodeProduct      = "product_refused"       // 403
 	CodeMode         = "mode_refused"          // 403
@@ -74,8 +76,13 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Render writes the refusal to a response that has not begun, with the stage's renderer.
+// Render writes the refusal to a response that has not begun, with the stage's renderer. The answer to a
+// preflight (WithCORS) has no body and no renderer.
 func (e *Error) Render(w http.ResponseWriter, r *http.Request) {
+	if e.Status == http.StatusNoContent {
+		w.WriteHeader(e.Status)
+		return
+	}
 	if e.render != nil {
 		e.render(w, r, e)
 		return
@@ -189,10 +196,14 @@ func errAmbiguous(realm string) *Error {
 	}
 }
 
-// errAuthentication is the one answer to every credential that is not good; only an outage differs.
+// errAuthentication is the one answer to every credential that is not good; only an outage differs, and a good
+// credential whose project is suspended.
 func errAuthentication(realm string, cause error) *Error {
 	if errors.Is(cause, authkey.ErrUnavailable) {
 		return errUnavailable(cause)
+	}
+	if errors.Is(cause, authkey.ErrSuspended) {
+		return &Error{Status: http.StatusForbidden, Code: CodeSuspended, Message: "The project is suspended.", cause: cause}
 	}
 	return &Error{
 		Status: http.StatusUnauthorized, Code: CodeInvalid, Message: "The credential is not valid.",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ type step struct {
 	err    error
 	config *config
 	run    func(a *Admission, header http.Header) *Error // before the handler; may be nil
-	guard  func(a *Admission) *Error                     // as run, and once more when the identity was refreshed
+	guard  func(a *Admission, header http.Header) *Error // as run, and once more when the identity was refreshed
 	limit  *limit
 	meter  *meter
 }
@@ -140,7 +141,7 @@ func (s *step) admit(a *Admission, header http.Header) *Error {
 		}
 	}
 	if s.guard != nil {
-		if err := s.guard(a); err != nil {
+		if err := s.guard(a, header); err != nil {
 			return err
 		}
 	}
@@ -215,6 +216,8 @@ type config struct {
 	observers []Observer
 	fields    Fields
 	secret    []byte // of partition keys; nil: none
+	proxies   []netip.Prefix
+	cors      *cors // nil: none
 	jitter    time.Duration
 	random    func() float64 // 0 to less than 1
 	failures  *failures      // nil: without bounds
