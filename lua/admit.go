@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
+
+	"github.com/tollgate-go/tollgate/lua/audit"
 )
 
 //go:embed algorithms.lua
@@ -16,7 +18,7 @@ var stateSource string
 //go:embed admit.lua
 var admitSource string
 
-var admitScript = newScript(algorithmsSource + stateSource + admitSource)
+var admitScript = newScript(auditSource + algorithmsSource + stateSource + admitSource)
 
 // Bounds of what a check may ask; the script refuses what lies outside.
 const (
@@ -150,6 +152,9 @@ type Check struct {
 	// At is when the units that a Refund gives back were taken: Redis time in microseconds, 0 for now.
 	At      int64
 	Charges []Charge
+	// Trail is the AuditKey that a Reset appends Line to, if there was something to forget. "" for none.
+	Trail string
+	Line  audit.Line
 }
 
 // Status is the outcome of a check.
@@ -235,6 +240,13 @@ func appendCheck(keys []string, args []any, check *Check) ([]string, []any) {
 		}
 		args = append(args, string(charge.Algorithm), charge.Limit, charge.Window, charge.extra(),
 			charge.change(), charge.lease(), charge.Units, charge.role(mode))
+	}
+	if mode == Reset {
+		line := audit.Line{}
+		if check.Trail != "" && check.Line != line {
+			keys, line = append(keys, check.Trail), check.Line
+		}
+		args = append(args, lineArgs(line)...)
 	}
 	return keys, args
 }

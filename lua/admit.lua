@@ -1,8 +1,8 @@
--- admit.lua: decides checks; each check charges all of its policies or none. After algorithms.lua and
+-- admit.lua: decides checks; each check charges all of its policies or none. After audit.lua, algorithms.lua and
 -- state.lua, which are part of the script.
 --
 -- KEYS   for each check: its epochs; then for each policy its state, and its holds if it has any ('h' has
---        nothing else)
+--        nothing else); then the audit trail, if there is an entry for it
 -- ARGV   for each check:
 --          epochs         how many are compared, 0 to 2; then for each the stamps that the caller holds:
 --            keys, limits   '-' is not compared
@@ -14,7 +14,8 @@
 --                         'refund'   give back units that were taken at a time
 --                         'reset'    forget what was taken and held
 --          id, at         of what is held; when it was taken. '-' where the mode needs none
---          n              number of policies, 0 to 64, then for each
+--          n              number of policies, 0 to 64, then for each what follows; after them, with 'reset' alone,
+--          text, sum, seal  of the audit entry, '' for none. It is appended where there was something to forget
 -- POLICY     algorithm    'f' fixed window from the first hit, 's' sliding window (two counters),
 --                         'c' window of the clock or the calendar, 'g' GCRA (a bucket that leaks),
 --                         'h' concurrency (nothing but what is held)
@@ -97,11 +98,13 @@ function modes.refund(policies, _, at)
   end)
 end
 
-function modes.reset(policies)
+function modes.reset(policies, _, _, append)
+  local gone = 0
   for _, p in ipairs(policies) do
-    redis.call('DEL', p.key)
-    if p.holds then redis.call('DEL', p.holds) end
+    gone = gone + redis.call('DEL', p.key)
+    if p.holds then gone = gone + redis.call('DEL', p.holds) end
   end
+  if gone > 0 then append() end
   return each(policies, function() return 1 end)
 end
 
@@ -122,6 +125,12 @@ local function compare(epochs)
   return stale
 end
 
+-- entry reads that of a reset, and returns what appends it.
+local function entry()
+  local text, sum, seal = next_arg(), next_arg(), next_arg()
+  return trail(text and text ~= '' and next_key(), text, sum, seal)
+end
+
 while arg < #ARGV do
   local epochs, status = integer(next_arg(), 0, 2), #reply + 1
   if not epochs then return redis.error_reply('ERR admit: the number of epochs is not one') end
@@ -136,11 +145,12 @@ while arg < #ARGV do
     policies[i] = policy() or nil
     valid = valid and policies[i]
   end
+  local append = mode == modes.reset and entry()
   if valid and (stale or now < from or now >= till) then
     reply[status] = 2
   elseif valid then
     local states
-    reply[status], states = mode(policies, id, at)
+    reply[status], states = mode(policies, id, at, append)
     for _, s in ipairs(states) do
       local r = #reply
       reply[r + 1], reply[r + 2], reply[r + 3], reply[r + 4], reply[r + 5] = s.done, s.held, s.start, s.window, s.current

@@ -174,8 +174,14 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 			if err != nil {
 				t.Fatalf("ReadFile: %v", err)
 			}
-			// read.lua goes through KEYS. A policy's keys come from next_key alone, in state.lua.
-			names := map[string]bool{"key": strings.Contains(string(text), "for i, key in ipairs(KEYS)"), "p.key": true, "p.holds": true}
+			// read.lua goes through KEYS. A policy's keys come from next_key alone, in state.lua. What audit.lua is
+			// given is looked at where that is.
+			names := map[string]bool{"key": strings.Contains(string(text), "for i, key in ipairs(KEYS)") || file == "audit.lua", "p.key": true, "p.holds": true}
+			for _, given := range regexp.MustCompile(`(?:=|return) trail\(([^,]*)`).FindAllStringSubmatch(string(text), -1) {
+				if !regexp.MustCompile(`^(KEYS\[\d\]|.* and next_key\(\))$`).MatchString(given[1]) {
+					t.Errorf("%s: key %q is not from KEYS", given[0], given[1])
+				}
+			}
 			if file == "admit.lua" && strings.Contains(string(text), ".holds =") || strings.Contains(string(text), ".key =") ||
 				file == "state.lua" && !strings.Contains(string(text), "{ key = next_key(),") {
 				t.Error("the keys of a policy come from elsewhere")

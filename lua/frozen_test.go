@@ -35,7 +35,7 @@ type frozen struct {
 func admitSource(t *testing.T) string {
 	t.Helper()
 	var source []byte
-	for _, name := range []string{"algorithms.lua", "state.lua", "admit.lua"} {
+	for _, name := range []string{"audit.lua", "algorithms.lua", "state.lua", "admit.lua"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatalf("ReadFile: %v", err)

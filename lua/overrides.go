@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/tollgate-go/tollgate/lua/audit"
 )
 
 //go:embed overrides.lua
 var overridesSource string
 
-var overridesScript = newScript(overridesSource)
+var overridesScript = newScript(auditSource + overridesSource)
 
 // What can stand in the way of a change to an override.
 var (
@@ -69,34 +71,38 @@ func (c *Conn) Overrides(ctx context.Context, org string) (Epoch, map[string]str
 }
 
 // SetOverride writes one override: a JSON object with the members `project` and `until`, both strings.
-// until is a Redis time in microseconds, 0 for none. Errors: ErrOverrideRevision, ErrOverrideTooMany,
-// ErrOverrideEnded; any other means that the change may have happened.
-func (c *Conn) SetOverride(ctx context.Context, org, id string, expected Expected, json string, until int64) (OverrideChange, error) {
-	change, _, err := c.changeOverrides(ctx, overridesOf(org), "set", id, expected.arg(), json, until, MaxOverrides)
+// until is a Redis time in microseconds, 0 for none. The line is appended to the org's audit trail. Errors:
+// ErrOverrideRevision, ErrOverrideTooMany, ErrOverrideEnded; any other means that the change may have happened.
+func (c *Conn) SetOverride(
+	ctx context.Context, org, id string, expected Expected, json string, until int64, line audit.Line,
+) (OverrideChange, error) {
+	change, _, err := c.changeOverrides(ctx, overridesOf(org), line, "set", id, expected.arg(), json, until, MaxOverrides)
 	return change, err
 }
 
-// DeleteOverride removes one override. Errors: ErrOverrideNotFound, ErrOverrideRevision; any other means
-// that the change may have happened.
-func (c *Conn) DeleteOverride(ctx context.Context, org, id string, expected Expected) error {
-	_, _, err := c.changeOverrides(ctx, overridesOf(org), "delete", id, expected.arg())
+// DeleteOverride removes one override, and appends the line to the org's audit trail. Errors:
+// ErrOverrideNotFound, ErrOverrideRevision; any other means that the change may have happened.
+func (c *Conn) DeleteOverride(ctx context.Context, org, id string, expected Expected, line audit.Line) error {
+	_, _, err := c.changeOverrides(ctx, overridesOf(org), line, "delete", id, expected.arg())
 	return err
 }
 
 // ClearOverrides removes all overrides of a project, or with "" those of the org itself, and returns
-// how many there were.
-func (c *Conn) ClearOverrides(ctx context.Context, org, project string) (int, error) {
-	_, n, err := c.changeOverrides(ctx, overridesOf(org), "clear", project)
+// how many there were. If there were any, the line is appended to the org's audit trail.
+func (c *Conn) ClearOverrides(ctx context.Context, org, project string, line audit.Line) (int, error) {
+	_, n, err := c.changeOverrides(ctx, overridesOf(org), line, "clear", project)
 	return n, err
 }
 
 // overridesOf returns the keys that overrides.lua changes of an org.
-func overridesOf(org string) []string { return []string{EpochKey(org), OverridesKey(org)} }
+func overridesOf(org string) []string {
+	return []string{EpochKey(org), OverridesKey(org), AuditKey(org)}
+}
 
 // changeOverrides returns what a change did, and its code. The change is zero beside an error, but for the
 // Revision of the mark beside ErrOverrideNotFound.
-func (c *Conn) changeOverrides(ctx context.Context, keys []string, args ...any) (OverrideChange, int, error) {
-	reply, err := c.run(ctx, overridesScript, keys, args)
+func (c *Conn) changeOverrides(ctx context.Context, keys []string, line audit.Line, args ...any) (OverrideChange, int, error) {
+	reply, err := c.run(ctx, overridesScript, keys, append(args, lineArgs(line)...))
 	if err != nil {
 		return OverrideChange{}, 0, err
 	}

@@ -1,12 +1,15 @@
 -- overrides.lua: changes the overrides of an org, or the plans of a bucket, and with the same step the `limits`
--- stamp of their epoch, so that every cached limit is old from then on.
+-- stamp of their epoch, so that every cached limit is old from then on. After audit.lua, which is part of the
+-- script.
 --
--- KEYS   1 the epoch; 2 what is changed: a hash, id -> JSON
+-- KEYS   1 the epoch; 2 what is changed: a hash, id -> JSON; 3 the audit trail, but for 'copy'
 -- ARGV   'set',    id, expected, JSON, until, most    write one; at most so many
 --        'delete', id, expected, marked, most         remove one; with a time, leave a mark for so long, also
 --                                                     where there is none: it may have been lost here alone
 --        'clear',  project                            remove all of a project ('' those of the whole org)
 --        'copy',   id, revision, JSON, created, most  write what another bucket has, if it is newer
+--        and then text, sum, seal                     of the audit entry; '' for none. It is appended where
+--                                                     something was changed
 --          expected   the revision to change: 'any', 'absent', or a number
 --          until      Redis time in microseconds when the override ends; 0 never
 -- Reply  {code, now, revision, created}
@@ -23,7 +26,9 @@
 
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
+local seal, sum, text = table.remove(ARGV), table.remove(ARGV), table.remove(ARGV)
 local op, id = ARGV[1], ARGV[2]
+local append = trail(KEYS[3], text, sum, seal)
 
 -- Damage must not stand in the way of its repair: what is no stamp counts as none, what is no override
 -- as one without members.
@@ -67,6 +72,7 @@ local function fail(code, revision) return { code, now, revision or 0, 0 } end
 
 local function done(code, created)
   redis.call('HSET', KEYS[1], 'limits', stamp)
+  append()
   return { code, now, tonumber(stamp), created }
 end
 
@@ -106,6 +112,7 @@ if stored and stored.deleted then stored = nil end
 if op == 'delete' then
   if stored and not matches(stored, ARGV[3]) then return fail(-2) end
   if not stored and not ARGV[4] then return fail(-1) end
+  if not stored then append = function() end end -- a mark, for what is nowhere or was lost
   if ARGV[4] then
     full(ARGV[5]) -- for the room
     write({ deleted = '1', ['until'] = string.format('%.0f', stamp + ARGV[4]) }, stamp, 0)

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/audit"
 	"github.com/tollgate-go/tollgate/lua/redistest"
 )
 
@@ -18,7 +19,7 @@ const override = `{"project":"shop","until":"0","note":"\u003cé\u0000/"}`
 
 func setOverride(t *testing.T, conn *lua.Conn, org, id, text string) lua.OverrideChange {
 	t.Helper()
-	change, err := conn.SetOverride(t.Context(), org, id, lua.AnyRevision, text, 0)
+	change, err := conn.SetOverride(t.Context(), org, id, lua.AnyRevision, text, 0, audit.Line{})
 	if err != nil {
 		t.Fatalf("SetOverride: %v", err)
 	}
@@ -56,40 +57,40 @@ func TestOverrideChangesRaiseTheEpoch(t *testing.T) {
 		}{
 			{"read", func() error { _, _, err := conn.Overrides(t.Context(), org); return err }, nil, false},
 			{"another revision", func() error {
-				_, err := conn.SetOverride(t.Context(), org, "a", lua.Expected(first.Revision+1), override, 0)
+				_, err := conn.SetOverride(t.Context(), org, "a", lua.Expected(first.Revision+1), override, 0, audit.Line{})
 				return err
 			}, lua.ErrOverrideRevision, false},
 			{"not absent", func() error {
-				_, err := conn.SetOverride(t.Context(), org, "a", lua.NoRevision, override, 0)
+				_, err := conn.SetOverride(t.Context(), org, "a", lua.NoRevision, override, 0, audit.Line{})
 				return err
 			}, lua.ErrOverrideRevision, false},
 			{"ended", func() error {
-				_, err := conn.SetOverride(t.Context(), org, "a", lua.AnyRevision, override, last.Now)
+				_, err := conn.SetOverride(t.Context(), org, "a", lua.AnyRevision, override, last.Now, audit.Line{})
 				return err
 			}, lua.ErrOverrideEnded, false},
 			{"replace", func() error {
-				got, err := conn.SetOverride(t.Context(), org, "a", lua.Expected(first.Revision), override, 0)
+				got, err := conn.SetOverride(t.Context(), org, "a", lua.Expected(first.Revision), override, 0, audit.Line{})
 				if got.Created || got.CreatedAt != first.CreatedAt || got.Revision <= first.Revision {
 					t.Errorf("second change %+v after %+v", got, first)
 				}
 				return err
 			}, nil, true},
 			{"replaced meanwhile", func() error {
-				return conn.DeleteOverride(t.Context(), org, "a", lua.Expected(first.Revision))
+				return conn.DeleteOverride(t.Context(), org, "a", lua.Expected(first.Revision), audit.Line{})
 			}, lua.ErrOverrideRevision, false},
-			{"delete", func() error { return conn.DeleteOverride(t.Context(), org, "a", lua.AnyRevision) }, nil, true},
-			{"delete again", func() error { return conn.DeleteOverride(t.Context(), org, "a", lua.AnyRevision) }, lua.ErrOverrideNotFound, false},
+			{"delete", func() error { return conn.DeleteOverride(t.Context(), org, "a", lua.AnyRevision, audit.Line{}) }, nil, true},
+			{"delete again", func() error { return conn.DeleteOverride(t.Context(), org, "a", lua.AnyRevision, audit.Line{}) }, lua.ErrOverrideNotFound, false},
 			{"of a revision that is gone", func() error {
-				_, err := conn.SetOverride(t.Context(), org, "a", lua.Expected(first.Revision), override, 0)
+				_, err := conn.SetOverride(t.Context(), org, "a", lua.Expected(first.Revision), override, 0, audit.Line{})
 				return err
 			}, lua.ErrOverrideRevision, false},
 			{"if absent", func() error {
-				_, err := conn.SetOverride(t.Context(), org, "a", lua.NoRevision, override, 0)
+				_, err := conn.SetOverride(t.Context(), org, "a", lua.NoRevision, override, 0, audit.Line{})
 				return err
 			}, nil, true},
-			{"clear another project", func() error { _, err := conn.ClearOverrides(t.Context(), org, "other"); return err }, nil, false},
+			{"clear another project", func() error { _, err := conn.ClearOverrides(t.Context(), org, "other", audit.Line{}); return err }, nil, false},
 			{"clear", func() error {
-				n, err := conn.ClearOverrides(t.Context(), org, "shop")
+				n, err := conn.ClearOverrides(t.Context(), org, "shop", audit.Line{})
 				if n != 1 {
 					t.Errorf("%d cleared, want 1", n)
 				}
@@ -121,7 +122,7 @@ func TestOverrideTextIsKept(t *testing.T) {
 				t.Errorf("stored %v, want it to hold %s", all, want)
 			}
 		}
-		if _, err := conn.SetOverride(t.Context(), org, "b", lua.AnyRevision, "{", 0); err == nil {
+		if _, err := conn.SetOverride(t.Context(), org, "b", lua.AnyRevision, "{", 0, audit.Line{}); err == nil {
 			t.Error("SetOverride took what is no JSON")
 		}
 		if _, all := overridesOf(t, conn, org); len(all) != 1 {
@@ -165,10 +166,10 @@ func TestDamagedOverrideCanBeMended(t *testing.T) {
 					}
 				}
 				put()
-				if err := conn.DeleteOverride(t.Context(), org, "bad", lua.Expected(5)); !errors.Is(err, lua.ErrOverrideRevision) {
+				if err := conn.DeleteOverride(t.Context(), org, "bad", lua.Expected(5), audit.Line{}); !errors.Is(err, lua.ErrOverrideRevision) {
 					t.Errorf("DeleteOverride of a revision: %v, want ErrOverrideRevision", err)
 				}
-				if err := conn.DeleteOverride(t.Context(), org, "bad", lua.AnyRevision); err != nil {
+				if err := conn.DeleteOverride(t.Context(), org, "bad", lua.AnyRevision, audit.Line{}); err != nil {
 					t.Errorf("DeleteOverride: %v", err)
 				}
 				put()
@@ -177,7 +178,7 @@ func TestDamagedOverrideCanBeMended(t *testing.T) {
 				}
 				put()
 				before := setOverride(t, conn, org, "good", override)
-				if n, err := conn.ClearOverrides(t.Context(), org, "shop"); err != nil || n != 1 {
+				if n, err := conn.ClearOverrides(t.Context(), org, "shop", audit.Line{}); err != nil || n != 1 {
 					t.Errorf("ClearOverrides = %d, %v; want 1", n, err)
 				}
 				if epoch, all := overridesOf(t, conn, org); epoch.Limits <= before.Revision || len(all) != 1 {
@@ -197,10 +198,10 @@ func TestOverrideScriptWritesLast(t *testing.T) {
 		if err := rdb.Set(t.Context(), lua.EpochKey(org), "not ours", 0).Err(); err != nil {
 			t.Fatalf("SET: %v", err)
 		}
-		_, setErr := conn.SetOverride(t.Context(), org, "b", lua.AnyRevision, override, 0)
-		_, clearErr := conn.ClearOverrides(t.Context(), org, "shop")
+		_, setErr := conn.SetOverride(t.Context(), org, "b", lua.AnyRevision, override, 0, audit.Line{})
+		_, clearErr := conn.ClearOverrides(t.Context(), org, "shop", audit.Line{})
 		for name, err := range map[string]error{
-			"set": setErr, "delete": conn.DeleteOverride(t.Context(), org, "a", lua.AnyRevision), "clear": clearErr,
+			"set": setErr, "delete": conn.DeleteOverride(t.Context(), org, "a", lua.AnyRevision, audit.Line{}), "clear": clearErr,
 		} {
 			if lua.Classify(err) != lua.ClassConfig {
 				t.Errorf("%s: %v, want an error of class %q", name, err, lua.ClassConfig)
@@ -223,7 +224,7 @@ func TestTooManyOverrides(t *testing.T) {
 		if err := rdb.HSet(t.Context(), lua.OverridesKey(org), fields...).Err(); err != nil {
 			t.Fatalf("HSET: %v", err)
 		}
-		if _, err := conn.SetOverride(t.Context(), org, "new", lua.AnyRevision, override, 0); !errors.Is(err, lua.ErrOverrideTooMany) {
+		if _, err := conn.SetOverride(t.Context(), org, "new", lua.AnyRevision, override, 0, audit.Line{}); !errors.Is(err, lua.ErrOverrideTooMany) {
 			t.Errorf("SetOverride of one more: %v, want ErrOverrideTooMany", err)
 		}
 		if change := setOverride(t, conn, org, "0", override); change.Created {
@@ -248,7 +249,7 @@ func TestTooManyOverrides(t *testing.T) {
 		if n, err := rdb.HLen(t.Context(), lua.OverridesKey(org)).Result(); err != nil || n != lua.MaxOverrides-1 {
 			t.Errorf("%d overrides (%v), want %d", n, err, lua.MaxOverrides-1)
 		}
-		if n, err := conn.ClearOverrides(t.Context(), org, "shop"); err != nil || n != lua.MaxOverrides-1 {
+		if n, err := conn.ClearOverrides(t.Context(), org, "shop", audit.Line{}); err != nil || n != lua.MaxOverrides-1 {
 			t.Errorf("ClearOverrides = %d, %v; want all", n, err)
 		}
 	})

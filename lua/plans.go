@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tollgate-go/tollgate/lua/audit"
 	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
@@ -59,21 +60,23 @@ func (c *Conn) Plans(ctx context.Context) (map[string]string, error) {
 	return hashOf(values[1])
 }
 
-// SetPlan writes one plan, a JSON object, to every bucket. Errors: ErrOverrideRevision, ErrOverrideTooMany; any
-// other means that the change may have happened, ErrPlanCut that it has for some orgs.
-func (c *Conn) SetPlan(ctx context.Context, name string, expected Expected, json string) (OverrideChange, error) {
-	change, _, err := c.changeOverrides(ctx, plansOf(AuthorityBucket), "set", name, expected.arg(), json, 0, MaxPlans)
+// SetPlan writes one plan, a JSON object, to every bucket, and appends the line to the audit trail of the plans.
+// Errors: ErrOverrideRevision, ErrOverrideTooMany; any other means that the change may have happened, ErrPlanCut that
+// it has for some orgs.
+func (c *Conn) SetPlan(ctx context.Context, name string, expected Expected, json string, line audit.Line) (OverrideChange, error) {
+	change, _, err := c.changeOverrides(ctx, decidedPlans(), line, "set", name, expected.arg(), json, 0, MaxPlans)
 	if err != nil {
 		return OverrideChange{}, err
 	}
 	return change, c.CopyPlan(ctx, name, json, change.Revision, change.CreatedAt)
 }
 
-// DeletePlan removes one plan from every bucket. Errors: ErrOverrideNotFound where AuthorityBucket has none, whatever
-// is expected; the others then have none either, be it that a deletion was cut or that it lost the plan.
-// ErrOverrideRevision; any other means that the change may have happened.
-func (c *Conn) DeletePlan(ctx context.Context, name string, expected Expected) error {
-	change, _, err := c.changeOverrides(ctx, plansOf(AuthorityBucket), "delete", name, expected.arg(), markTime, MaxPlans)
+// DeletePlan removes one plan from every bucket. If AuthorityBucket has it, the line is appended to the audit trail
+// of the plans. Errors: ErrOverrideNotFound where AuthorityBucket has none, whatever is expected; the others then
+// have none either, be it that a deletion was cut or that it lost the plan. ErrOverrideRevision; any other means that
+// the change may have happened.
+func (c *Conn) DeletePlan(ctx context.Context, name string, expected Expected, line audit.Line) error {
+	change, _, err := c.changeOverrides(ctx, decidedPlans(), line, "delete", name, expected.arg(), markTime, MaxPlans)
 	if err != nil && !errors.Is(err, ErrOverrideNotFound) {
 		return err
 	}
@@ -88,7 +91,7 @@ func (c *Conn) DeletePlan(ctx context.Context, name string, expected Expected) e
 // can. Error: ErrPlanCut.
 func (c *Conn) CopyPlan(ctx context.Context, name, json string, revision, created int64) error {
 	send := func(bucket string) (has int64, err error) {
-		change, code, err := c.changeOverrides(ctx, plansOf(bucket), "copy", name, revision, json, created, MaxPlans)
+		change, code, err := c.changeOverrides(ctx, plansOf(bucket), audit.Line{}, "copy", name, revision, json, created, MaxPlans)
 		if code == 0 {
 			return change.Revision, err
 		}
@@ -135,3 +138,6 @@ func (c *Conn) CopyPlan(ctx context.Context, name, json string, revision, create
 
 // plansOf returns the keys that overrides.lua changes of a bucket's plans.
 func plansOf(bucket string) []string { return []string{PlansEpochKey(bucket), PlansKey(bucket)} }
+
+// decidedPlans returns the keys that overrides.lua changes where a change of a plan is decided.
+func decidedPlans() []string { return append(plansOf(AuthorityBucket), AuditKey("")) }

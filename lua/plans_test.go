@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/audit"
 	"github.com/tollgate-go/tollgate/lua/bucket"
 	"github.com/tollgate-go/tollgate/lua/redistest"
 )
@@ -65,7 +66,7 @@ func TestPlanIsInEveryBucket(t *testing.T) {
 			}
 		}
 		check("absent")
-		change, err := conn.SetPlan(t.Context(), name, lua.NoRevision, `{"rules":[{"limit":"999999999999999"}]}`)
+		change, err := conn.SetPlan(t.Context(), name, lua.NoRevision, `{"rules":[{"limit":"999999999999999"}]}`, audit.Line{})
 		if err != nil || !change.Created || change.Revision == 0 || change.CreatedAt != change.Now {
 			t.Fatalf("SetPlan = %+v, %v", change, err)
 		}
@@ -74,20 +75,20 @@ func TestPlanIsInEveryBucket(t *testing.T) {
 		if all, err := conn.Plans(t.Context()); err != nil || !strings.Contains(all[name], stamps[0]) {
 			t.Errorf("Plans = %q, %v", all[name], err)
 		}
-		if _, err := conn.SetPlan(t.Context(), name, lua.Expected(change.Revision-1), "{}"); !errors.Is(err, lua.ErrOverrideRevision) {
+		if _, err := conn.SetPlan(t.Context(), name, lua.Expected(change.Revision-1), "{}", audit.Line{}); !errors.Is(err, lua.ErrOverrideRevision) {
 			t.Errorf("SetPlan of another revision: %v", err)
 		}
-		if err := conn.DeletePlan(t.Context(), name, lua.Expected(change.Revision-1)); !errors.Is(err, lua.ErrOverrideRevision) {
+		if err := conn.DeletePlan(t.Context(), name, lua.Expected(change.Revision-1), audit.Line{}); !errors.Is(err, lua.ErrOverrideRevision) {
 			t.Errorf("DeletePlan of another revision: %v", err)
 		}
-		if err := conn.DeletePlan(t.Context(), name, lua.Expected(change.Revision)); err != nil {
+		if err := conn.DeletePlan(t.Context(), name, lua.Expected(change.Revision), audit.Line{}); err != nil {
 			t.Errorf("DeletePlan: %v", err)
 		}
 		check("deleted", `"deleted":"1"`, `"until":"`)
-		if err := conn.DeletePlan(t.Context(), name, lua.AnyRevision); !errors.Is(err, lua.ErrOverrideNotFound) {
+		if err := conn.DeletePlan(t.Context(), name, lua.AnyRevision, audit.Line{}); !errors.Is(err, lua.ErrOverrideNotFound) {
 			t.Errorf("DeletePlan again: %v, want ErrOverrideNotFound", err)
 		}
-		if err := conn.DeletePlan(t.Context(), planName(t, rdb), lua.AnyRevision); !errors.Is(err, lua.ErrOverrideNotFound) {
+		if err := conn.DeletePlan(t.Context(), planName(t, rdb), lua.AnyRevision, audit.Line{}); !errors.Is(err, lua.ErrOverrideNotFound) {
 			t.Errorf("DeletePlan of none: %v, want ErrOverrideNotFound", err)
 		}
 	})
@@ -137,7 +138,7 @@ func TestMarksMakeRoom(t *testing.T) {
 			}
 		}
 	}
-	if _, err := conn.SetPlan(t.Context(), "gold", lua.AnyRevision, "{}"); err != nil {
+	if _, err := conn.SetPlan(t.Context(), "gold", lua.AnyRevision, "{}", audit.Line{}); err != nil {
 		t.Fatalf("SetPlan: %v", err)
 	}
 	for _, b := range []string{"00", "17"} {
@@ -155,7 +156,7 @@ func TestDeleteOfALostPlan(t *testing.T) {
 		for _, left := range []string{"", `{"deleted":"1","until":"4102444800000000","revision":"5"}`} {
 			for _, expected := range []lua.Expected{lua.AnyRevision, lua.NoRevision, 5} {
 				name := planName(t, rdb)
-				if _, err := conn.SetPlan(t.Context(), name, lua.AnyRevision, `{"rules":[]}`); err != nil {
+				if _, err := conn.SetPlan(t.Context(), name, lua.AnyRevision, `{"rules":[]}`, audit.Line{}); err != nil {
 					t.Fatalf("SetPlan: %v", err)
 				}
 				err := rdb.HDel(t.Context(), lua.PlansKey(lua.AuthorityBucket), name).Err()
@@ -165,7 +166,7 @@ func TestDeleteOfALostPlan(t *testing.T) {
 				if err != nil {
 					t.Fatalf("lose it: %v", err)
 				}
-				if err := conn.DeletePlan(t.Context(), name, expected); !errors.Is(err, lua.ErrOverrideNotFound) {
+				if err := conn.DeletePlan(t.Context(), name, expected, audit.Line{}); !errors.Is(err, lua.ErrOverrideNotFound) {
 					t.Errorf("DeletePlan: %v, want ErrOverrideNotFound", err)
 				}
 				for b := range bucket.All() {

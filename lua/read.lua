@@ -10,7 +10,10 @@
 --          'field', name                one of a hash
 --          'epoch'                      the stamps of an org or of plans: a hash with `keys` and `limits`
 --          'index', low, high, count    members of a sorted set by name, as in ZRANGEBYLEX
--- Reply  {now, value, ...}: a text or nil; {field, value, ...}; {keys, limits}; {member, ...}
+--          'oldest', low, high, count   entries of a stream from low on, as in XRANGE
+--          'newest', low, high, count   entries of a stream from high back
+-- Reply  {now, value, ...}: a text or nil; {field, value, ...}; {keys, limits}; {member, ...};
+--        {{id, {field, value, ...}}, ...}
 -- Units  microseconds. Clock: TIME, once. TTL none: an epoch lives as long as what it is of
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -46,6 +49,12 @@ for i, key in ipairs(KEYS) do
     reply[i + 1] = epoch(key)
   elseif how == 'index' then
     reply[i + 1] = redis.call('ZRANGEBYLEX', key, ARGV[arg], ARGV[arg + 1], 'LIMIT', 0, ARGV[arg + 2])
+    arg = arg + 3
+  elseif how == 'oldest' then
+    reply[i + 1] = redis.call('XRANGE', key, ARGV[arg], ARGV[arg + 1], 'COUNT', ARGV[arg + 2])
+    arg = arg + 3
+  elseif how == 'newest' then
+    reply[i + 1] = redis.call('XREVRANGE', key, ARGV[arg + 1], ARGV[arg], 'COUNT', ARGV[arg + 2])
     arg = arg + 3
   else
     return redis.error_reply('ERR read: how to read is not known')

@@ -2,11 +2,13 @@ package ratelimit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/audit"
 )
 
 // ErrNotHeld says that nothing is held under that name any more, or never was: it was settled before, or its lease
@@ -71,10 +73,45 @@ func (l *Limiter) Refund(ctx context.Context, r Request, taken time.Time) (Decis
 	return l.ask(ctx, &r, lua.Check{Mode: lua.Refund, At: taken.UnixMicro()})
 }
 
-// Reset forgets what was taken and held of each policy of a request: the next one begins anew. One Redis
-// call. Errors: ErrInvalid, ErrUnavailable.
+// Reset forgets what was taken and held of each policy of a request: the next one begins anew. If there was anything,
+// the same call appends an entry, limits.reset, to the org's audit trail, in the name of the audit.Actor of ctx; a
+// request without an Org has no trail. One Redis call. Errors: ErrInvalid, ErrUnavailable.
 func (l *Limiter) Reset(ctx context.Context, r Request) error {
 	r.Epoch = 0
-	_, err := l.ask(ctx, &r, lua.Check{Mode: lua.Reset})
+	check := lua.Check{Mode: lua.Reset}
+	if r.Org != "" {
+		line, err := audit.NewLine(ctx, l.sealer, r.resetEntry())
+		if err != nil {
+			return fmt.Errorf("%w request: %w", ErrInvalid, err)
+		}
+		check.Trail, check.Line = lua.AuditKey(r.Org), line
+	}
+	_, err := l.ask(ctx, &r, check)
 	return err
+}
+
+// resetEntry tells whose counts are forgotten: those of the key, of the project, or of the whole org.
+func (r *Request) resetEntry() audit.Entry {
+	type policy struct {
+		Name      string    `json:"name"`
+		Partition Partition `json:"partition"`
+		Value     string    `json:"value,omitempty"`
+	}
+	after := struct {
+		Endpoint string   `json:"endpoint,omitempty"`
+		Policies []policy `json:"policies"`
+	}{Endpoint: r.Endpoint}
+	e := audit.Entry{Action: "limits.reset", Org: r.Org}
+	for i := range r.Charges {
+		c := &r.Charges[i]
+		switch c.Policy.partition() {
+		case ByProject:
+			e.Project = r.Project
+		case ByKey:
+			e.Project, e.ID = r.Project, r.Key
+		}
+		after.Policies = append(after.Policies, policy{c.Policy.name(), c.Policy.partition(), r.value(c)})
+	}
+	e.After, _ = json.Marshal(after) // texts alone
+	return e
 }

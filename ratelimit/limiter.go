@@ -56,8 +56,8 @@ type Charge struct {
 
 // Limiter decides requests against Redis. Safe for concurrent use; it has nothing to close.
 type Limiter struct {
-	conn    *lua.Conn
-	timeout time.Duration
+	config
+
 	orgs    *store
 	plans   *store // by bucket and name
 	clock   clock
@@ -72,12 +72,12 @@ const attempts = 4
 // New returns a Limiter on a Redis client: standalone, Sentinel, Cluster or Ring. It does not dial and
 // starts nothing. The error joins all that is wrong with the arguments.
 func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
-	conn, c, err := configure(rdb, config{timeout: 50 * time.Millisecond, orgs: 10_000}, opts)
+	c, err := configure(rdb, config{timeout: 50 * time.Millisecond, cachedOrgs: 10_000}, opts)
 	if err != nil {
 		return nil, err
 	}
-	l := &Limiter{conn: conn, timeout: c.timeout, clock: clock{began: time.Now()}}
-	if l.orgs, err = newStore(c.orgs, c.timeout, l.readOrg); err != nil {
+	l := &Limiter{config: c, clock: clock{began: time.Now()}}
+	if l.orgs, err = newStore(c.cachedOrgs, c.timeout, l.readOrg); err != nil {
 		return nil, err
 	}
 	l.plans, err = newStore(cachedPlans, c.timeout, l.readPlan)

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/seal"
 )
 
 // Option changes a default of New, NewOverrides or NewPlans.
@@ -17,9 +18,12 @@ type optionFunc func(*config) error
 
 func (f optionFunc) apply(c *config) error { return f(c) }
 
+// config is what the options make of the defaults, and the client. Limiter, Overrides and Plans keep it.
 type config struct {
-	timeout time.Duration
-	orgs    int
+	conn       *lua.Conn
+	timeout    time.Duration
+	cachedOrgs int
+	sealer     *seal.Sealer
 }
 
 // WithTimeout bounds all that one call does, whatever state Redis is in: 1 ms to 1 minute. The default
@@ -41,14 +45,42 @@ func WithCachedOrgs(n int) Option {
 		if n < 1 || n > 1_000_000 {
 			return fmt.Errorf("%w option: WithCachedOrgs(%d) must be 1 to 1000000", ErrInvalid, n)
 		}
-		c.orgs = n
+		c.cachedOrgs = n
 		return nil
 	})
 }
 
+// WithSealer has overrides, plans and the entries of audit trails sealed, so that whoever can write to Redis, but
+// does not know the secret, can make no limit of his own. Overrides and Plans seal what they write; they and a
+// Limiter refuse what has no seal or a broken one, as they do what is damaged: with ErrUnavailable, which wraps
+// seal.ErrBroken. To set it again mends that, and so does to delete it. By default nothing is sealed, and seals are
+// not looked at. Nil is an error.
+//
+// An override is sealed for its org and id with all that it says, when it starts and ends too, and a plan for its
+// name with its rules. No seal tells that one was removed, or that an older one, with its seal, was put back, be it a
+// plan for some orgs alone; nor does it hold counts. The audit trail tells what should be there.
+//
+// Where there are overrides and plans already, give it to NewOverrides and NewPlans first and set all of them again,
+// as a List without a sealer tells them; then give it to the limiters. To replace its secret see seal.New.
+func WithSealer(s *seal.Sealer) Option {
+	return optionFunc(func(c *config) error {
+		if s == nil {
+			return fmt.Errorf("%w option: WithSealer(nil) must be a sealer that seal.New returned", ErrInvalid)
+		}
+		c.sealer = s
+		return nil
+	})
+}
+
+// administer is configure with the defaults of Overrides and Plans.
+func administer(rdb redis.UniversalClient, opts []Option) (config, error) {
+	return configure(rdb, config{timeout: 2 * time.Second}, opts)
+}
+
 // configure applies options to defaults and opens the client, and joins all that is wrong with either.
-func configure(rdb redis.UniversalClient, c config, opts []Option) (*lua.Conn, config, error) {
+func configure(rdb redis.UniversalClient, c config, opts []Option) (config, error) {
 	conn, err := lua.NewConn(rdb)
+	c.conn = conn
 	faults := []error{err}
 	for i, o := range opts {
 		if o == nil {
@@ -57,5 +89,5 @@ func configure(rdb redis.UniversalClient, c config, opts []Option) (*lua.Conn, c
 		}
 		faults = append(faults, o.apply(&c))
 	}
-	return conn, c, errors.Join(faults...)
+	return c, errors.Join(faults...)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/audit"
 )
 
 // Precondition says what a change of an override starts from: Always, IfAbsent, or the Revision that
@@ -25,21 +26,19 @@ const (
 )
 
 // Overrides changes the limits of projects and orgs. A change is effective for every request that
-// begins after the call has returned, on every replica: it raises the org's epoch in the same script.
-// Safe for concurrent use; it has nothing to close.
-type Overrides struct {
-	conn    *lua.Conn
-	timeout time.Duration
-}
+// begins after the call has returned, on every replica: it raises the org's epoch in the same script, which also
+// appends an entry to the org's audit trail, in the name of the audit.Actor of the context: override.set,
+// override.delete or override.clear. Safe for concurrent use; it has nothing to close.
+type Overrides struct{ config }
 
 // NewOverrides returns an Overrides on a Redis client. It does not dial. WithTimeout bounds each call,
 // 2 seconds by default: administration can wait longer than a request.
 func NewOverrides(rdb redis.UniversalClient, opts ...Option) (*Overrides, error) {
-	conn, c, err := configure(rdb, config{timeout: 2 * time.Second}, opts)
+	c, err := administer(rdb, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &Overrides{conn: conn, timeout: c.timeout}, nil
+	return &Overrides{c}, nil
 }
 
 // Set writes an override, in place of the one with the same selector if there is one, and returns it
@@ -50,15 +49,20 @@ func (s *Overrides) Set(ctx context.Context, o Override, pre Precondition) (stor
 		return Override{}, false, err
 	}
 	o.StartsAt, o.ExpiresAt = o.StartsAt.UTC().Truncate(time.Microsecond), o.ExpiresAt.UTC().Truncate(time.Microsecond)
+	o.ID = o.selector().id()
 	record := o.record()
-	text, err := json.Marshal(record)
+	text, err := record.text()
+	if err != nil {
+		return Override{}, false, err
+	}
+	line, err := audit.NewLine(ctx, s.sealer, audit.Entry{Action: "override.set", Org: o.Org, Project: o.Project, ID: o.ID, After: json.RawMessage(text)})
 	if err != nil {
 		return Override{}, false, fmt.Errorf("%w override: %w", ErrInvalid, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	o.ID = o.selector().id()
-	change, err := s.conn.SetOverride(ctx, o.Org, o.ID, lua.Expected(pre), string(text), record.Until)
+	text = withSeal(text, s.sealer.Seal(overrideDomain, o.Org, o.ID, text))
+	change, err := s.conn.SetOverride(ctx, o.Org, o.ID, lua.Expected(pre), text, record.Until, line)
 	if err != nil {
 		return Override{}, false, overrideError("set", err)
 	}
@@ -97,7 +101,7 @@ func (s *Overrides) List(ctx context.Context, org string) ([]Override, error) {
 	}
 	all := make([]Override, 0, len(stored))
 	for id, text := range stored {
-		o, err := decodeOverride(org, id, text)
+		o, err := decodeOverride(s.sealer, org, id, text)
 		if err != nil {
 			return nil, err
 		}
@@ -115,9 +119,13 @@ func (s *Overrides) Delete(ctx context.Context, org, id string, pre Precondition
 	if err := validOrg(org); err != nil {
 		return err
 	}
+	line, err := audit.NewLine(ctx, s.sealer, audit.Entry{Action: "override.delete", Org: org, ID: id})
+	if err != nil {
+		return fmt.Errorf("%w override: %w", ErrInvalid, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	return overrideError("delete", s.conn.DeleteOverride(ctx, org, id, lua.Expected(pre)))
+	return overrideError("delete", s.conn.DeleteOverride(ctx, org, id, lua.Expected(pre), line))
 }
 
 // Clear removes all overrides of a project, or with project "" those that hold for the whole org, and
@@ -126,9 +134,13 @@ func (s *Overrides) Clear(ctx context.Context, org, project string) (int, error)
 	if err := validOrg(org); err != nil {
 		return 0, err
 	}
+	line, err := audit.NewLine(ctx, s.sealer, audit.Entry{Action: "override.clear", Org: org, Project: project})
+	if err != nil {
+		return 0, fmt.Errorf("%w override: %w", ErrInvalid, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	n, err := s.conn.ClearOverrides(ctx, org, project)
+	n, err := s.conn.ClearOverrides(ctx, org, project, line)
 	return n, overrideError("clear", err)
 }
 
@@ -148,68 +160,4 @@ func overrideError(op string, err error) error {
 		return errEnded
 	}
 	return fmt.Errorf("%w: %s overrides: %w", ErrUnavailable, op, err)
-}
-
-// record is an override as Redis holds it. Numbers are strings, since the script that passes them on
-// would round them to 14 digits.
-type record struct {
-	Project  string `json:"project"`
-	Endpoint string `json:"endpoint"`
-	Policy   string `json:"policy"`
-	Limit    *int64 `json:"limit,string,omitempty"`
-	Window   int64  `json:"window,string"` // microseconds
-	Burst    int64  `json:"burst,string,omitempty"`
-	Access   Access `json:"access,omitempty"`
-	Change   Change `json:"change,omitempty"`
-	From     int64  `json:"from,string,omitempty"` // Redis time, microseconds; 0 at once
-	Until    int64  `json:"until,string"`          // 0 never
-	Reason   string `json:"reason"`
-	Revision int64  `json:"revision,string,omitempty"`
-	Created  int64  `json:"created,string,omitempty"`
-}
-
-func (o *Override) record() record {
-	r := record{
-		Project: o.Project, Endpoint: o.Endpoint, Policy: o.Policy,
-		Limit: o.Limit, Window: o.Window.Microseconds(), Burst: o.Burst, Access: o.Access, Change: o.Change, Reason: o.Reason,
-	}
-	if !o.StartsAt.IsZero() {
-		r.From = o.StartsAt.UnixMicro()
-	}
-	if !o.ExpiresAt.IsZero() {
-		r.Until = o.ExpiresAt.UnixMicro()
-	}
-	return r
-}
-
-// decodeOverride reads what Redis holds. What is not an override as Set writes them is an error.
-func decodeOverride(org, id, text string) (Override, error) {
-	var r record
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
-		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be read; delete it: %w", ErrUnavailable, id, org, err)
-	}
-	o := Override{
-		ID: id, Org: org, Project: r.Project, Endpoint: r.Endpoint, Policy: r.Policy,
-		Limit: r.Limit, Window: time.Duration(r.Window) * time.Microsecond, Burst: r.Burst,
-		Access: r.Access, Change: r.Change, Reason: r.Reason,
-		Revision: r.Revision, UpdatedAt: time.UnixMicro(r.Revision).UTC(), CreatedAt: time.UnixMicro(r.Created).UTC(),
-	}
-	if r.From != 0 {
-		o.StartsAt = time.UnixMicro(r.From).UTC()
-	}
-	if r.Until != 0 {
-		o.ExpiresAt = time.UnixMicro(r.Until).UTC()
-	}
-	if err := errors.Join(o.Validate(), validStamps(r.Revision, r.Created)); err != nil {
-		return Override{}, fmt.Errorf("%w: override %q of org %q cannot be used; delete it: %w", ErrUnavailable, id, org, err)
-	}
-	return o, nil
-}
-
-// validStamps tells of times that no change ever had, and that no clock shows.
-func validStamps(revision, created int64) error {
-	if min(revision, created) < 0 || max(revision, created) > lua.MaxTime {
-		return fmt.Errorf("revision %d and created %d must be 0 to %d", revision, created, int64(lua.MaxTime))
-	}
-	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tollgate-go/tollgate/lua/seal"
 )
 
 // Plan is a set of changes to policies, under a name that identities point to: what the customers of one tariff
@@ -105,6 +107,7 @@ type planRecord struct {
 	Deleted  string       `json:"deleted,omitempty"`
 	Revision int64        `json:"revision,string,omitempty"`
 	Created  int64        `json:"created,string,omitempty"`
+	Seal     string       `json:"seal,omitempty"`
 }
 
 type ruleRecord struct {
@@ -117,19 +120,41 @@ type ruleRecord struct {
 	Change   Change `json:"change,omitempty"`
 }
 
-// encode returns the JSON of the rules.
-func (p *Plan) encode() (string, error) {
+// planDomain is what seals of plans are told from others by.
+const planDomain = "plan"
+
+func (p *Plan) record() planRecord {
 	record := planRecord{Rules: make([]ruleRecord, len(p.Rules))}
 	for i, r := range p.Rules {
 		record.Rules[i] = ruleRecord{r.Endpoint, r.Policy, r.Limit, r.Window.Microseconds(), r.Burst, r.Access, r.Change}
 	}
-	text, err := json.Marshal(record)
-	return string(text), err
+	return record
+}
+
+// text returns the JSON of the rules. A seal is of this text, as that of an override is.
+func (r planRecord) text() (string, error) {
+	text, err := json.Marshal(planRecord{Rules: r.Rules})
+	if err != nil {
+		return "", fmt.Errorf("%w plan: %w", ErrInvalid, err)
+	}
+	return string(text), nil
+}
+
+// verify tells of a seal that is missing or broken.
+func (r planRecord) verify(sealer *seal.Sealer, name string) error {
+	if sealer == nil {
+		return nil
+	}
+	text, err := r.text()
+	if err != nil {
+		return err
+	}
+	return sealer.Verify(r.Seal, planDomain, name, text)
 }
 
 // decodePlan reads what Redis holds; exists is false for what was deleted. What is not a plan as Set writes them
 // is an error.
-func decodePlan(name, text string) (p Plan, exists bool, err error) {
+func decodePlan(sealer *seal.Sealer, name, text string) (p Plan, exists bool, err error) {
 	var record planRecord
 	if text == "" {
 		return Plan{}, false, nil
@@ -139,6 +164,9 @@ func decodePlan(name, text string) (p Plan, exists bool, err error) {
 	}
 	if record.Deleted != "" {
 		return Plan{}, false, nil
+	}
+	if err := record.verify(sealer, name); err != nil {
+		return Plan{}, false, fmt.Errorf("%w: plan %q is not what was set; set it again or delete it: %w", ErrUnavailable, name, err)
 	}
 	p = Plan{
 		Name: name, Rules: make([]PlanRule, len(record.Rules)), Revision: record.Revision,

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,26 +12,25 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/audit"
 )
 
 // Plans keeps the plans that identities point to with Request.Plan. A change is effective for every request that
 // begins after the call has returned, of every org and on every replica. It writes to 64 places in Redis, so a
 // failure in between leaves it in effect for some orgs and not for others: then the error says so, and the same
-// call again mends it. Of concurrent changes the last one counts, everywhere. Safe for concurrent use; it has
-// nothing to close.
-type Plans struct {
-	conn    *lua.Conn
-	timeout time.Duration
-}
+// call again mends it. Of concurrent changes the last one counts, everywhere. Each change appends an entry to the
+// audit trail of the plans, plan.set or plan.delete, in the name of the audit.Actor of the context. Safe for
+// concurrent use; it has nothing to close.
+type Plans struct{ config }
 
 // NewPlans returns a Plans on a Redis client. It does not dial. WithTimeout bounds each call, 2 seconds by
 // default.
 func NewPlans(rdb redis.UniversalClient, opts ...Option) (*Plans, error) {
-	conn, c, err := configure(rdb, config{timeout: 2 * time.Second}, opts)
+	c, err := administer(rdb, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &Plans{conn: conn, timeout: c.timeout}, nil
+	return &Plans{c}, nil
 }
 
 // Set writes a plan, in place of the one with its name if there is one, and returns it as stored; created tells
@@ -43,13 +43,18 @@ func (s *Plans) Set(ctx context.Context, p Plan, pre Precondition) (stored Plan,
 		return Plan{}, false, err
 	}
 	p.Rules = slices.Clone(p.Rules)
-	text, err := p.encode()
+	text, err := p.record().text()
+	if err != nil {
+		return Plan{}, false, err
+	}
+	line, err := audit.NewLine(ctx, s.sealer, audit.Entry{Action: "plan.set", ID: p.Name, After: json.RawMessage(text)})
 	if err != nil {
 		return Plan{}, false, fmt.Errorf("%w plan: %w", ErrInvalid, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	change, err := s.conn.SetPlan(ctx, p.Name, lua.Expected(pre), text)
+	text = withSeal(text, s.sealer.Seal(planDomain, p.Name, text))
+	change, err := s.conn.SetPlan(ctx, p.Name, lua.Expected(pre), text, line)
 	if errors.Is(err, lua.ErrOverrideRevision) {
 		there, getErr := s.get(ctx, p.Name)
 		if getErr != nil || !sameRules(there.Rules, p.Rules) {
@@ -81,7 +86,7 @@ func (s *Plans) get(ctx context.Context, name string) (Plan, error) {
 	if err != nil {
 		return Plan{}, planError("get", err)
 	}
-	p, exists, err := decodePlan(name, text)
+	p, exists, err := decodePlan(s.sealer, name, text)
 	if err == nil && !exists {
 		err = fmt.Errorf("%w: plan %q", ErrNotFound, name)
 	}
@@ -98,7 +103,7 @@ func (s *Plans) List(ctx context.Context) ([]Plan, error) {
 	}
 	all := make([]Plan, 0, len(stored))
 	for name, text := range stored {
-		p, exists, err := decodePlan(name, text)
+		p, exists, err := decodePlan(s.sealer, name, text)
 		if err != nil {
 			return nil, err
 		}
@@ -117,9 +122,13 @@ func (s *Plans) Delete(ctx context.Context, name string, pre Precondition) error
 	if !validName(name) {
 		return fmt.Errorf("%w: no plan can have this name", ErrNotFound)
 	}
+	line, err := audit.NewLine(ctx, s.sealer, audit.Entry{Action: "plan.delete", ID: name})
+	if err != nil {
+		return fmt.Errorf("%w plan: %w", ErrInvalid, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	return planError("delete", s.conn.DeletePlan(ctx, name, lua.Expected(pre)))
+	return planError("delete", s.conn.DeletePlan(ctx, name, lua.Expected(pre), line))
 }
 
 func planError(op string, err error) error {

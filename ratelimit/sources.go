@@ -95,7 +95,7 @@ func (l *Limiter) readOrg(ctx context.Context, org string) (*overrideSet, error)
 	l.clock.set(epoch.Now)
 	set := &overrideSet{stamp: epoch.Limits, overrides: make(map[selector]*Override, len(stored))}
 	for id, text := range stored {
-		o, err := decodeOverride(org, id, text)
+		o, err := decodeOverride(l.sealer, org, id, text)
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +112,7 @@ func (l *Limiter) readPlan(ctx context.Context, name string) (*overrideSet, erro
 		return nil, err
 	}
 	l.clock.set(epoch.Now)
-	p, _, err := decodePlan(name, text)
+	p, _, err := decodePlan(l.sealer, name, text)
 	return p.set(epoch.Limits), err
 }
 
