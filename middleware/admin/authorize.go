@@ -1,23 +1,21 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
+
+	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
 )
 
 // What an Authorizer may answer, besides an error of its own, which is 401 "invalid_credential".
 var (
 	// ErrMissing: the request carries no credential. 401 without an error in WWW-Authenticate.
-	ErrMissing = errors.New("admin: no credential")
+	ErrMissing = rest.ErrMissing
 	// ErrForbidden: the actor is known, and may not do this. 403.
-	ErrForbidden = errors.New("admin: forbidden")
+	ErrForbidden = rest.ErrForbidden
 	// ErrUnavailable: nobody could tell who the actor is. 503, never 401.
-	ErrUnavailable = errors.New("admin: unavailable")
+	ErrUnavailable = rest.ErrUnavailable
 )
 
 // Actor is who uses the admin route.
@@ -27,7 +25,13 @@ type Actor struct {
 	// Org, if set, is the only org that the actor may touch. All others are 404 to him, and so are plans, which
 	// are for all orgs.
 	Org string
+	// Scopes are what the actor may do, such as "keys:write"; ScopeAll is all of it. Nil is all too, as from an
+	// Authorizer that decides by itself; of an empty list that is not nil nothing is allowed.
+	Scopes []string
 }
+
+// ScopeAll is the scope that stands for all others.
+const ScopeAll = rest.ScopeAll
 
 // Authorizer tells who a request comes from, and whether he may do what it asks: it sees the method and
 // the path. It is asked before anything else is told about a path. Implementations are safe for
@@ -52,63 +56,38 @@ func validAuthorizer(a Authorizer) error {
 	return nil
 }
 
-const (
-	minToken = 16
-	maxToken = 1024
-)
+// Authorizers returns an Authorizer that asks one after the other, until one knows the actor: tokens first and
+// keys after them, say, as that costs no look-up for a token. What one forbids is forbidden. Where none knows the
+// actor, and one could not tell, the error is ErrUnavailable; else ErrMissing where all say so. None of them may
+// be nil, and there must be one; New tells.
+func Authorizers(authorizers ...Authorizer) Authorizer { return chain(authorizers) }
 
-// BearerToken returns an Authorizer for everyone who sends one of the tokens as "Authorization: Bearer"
-// (RFC 6750): 16 to 1024 visible ASCII characters each, at random. Two of them allow to replace one. The
-// actor is named "bearer". Tokens are compared in constant time and kept as digests. A token that is out
-// of bounds is told by New. Immutable, safe for concurrent use.
-func BearerToken(tokens ...string) Authorizer {
-	b := &bearer{}
-	var faults []error
-	if len(tokens) == 0 {
-		faults = append(faults, fmt.Errorf("%w token: BearerToken needs at least one", ErrInvalid))
-	}
-	for i, token := range tokens {
-		if len(token) < minToken || len(token) > maxToken || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			faults = append(faults, fmt.Errorf("%w token: number %d must be %d to %d visible ASCII characters", ErrInvalid, i+1, minToken, maxToken))
-		}
-		b.digests = append(b.digests, sha256.Sum256([]byte(token)))
-	}
-	b.fault = errors.Join(faults...)
-	return b
-}
-
-type bearer struct {
-	digests [][sha256.Size]byte
-	fault   error
-}
-
-var errToken = errors.New("admin: the token is not known")
+type chain []Authorizer
 
 // Authorize implements Authorizer.
-func (b *bearer) Authorize(r *http.Request) (Actor, error) {
-	fields := r.Header.Values("Authorization")
-	if len(fields) == 0 {
-		return Actor{}, ErrMissing
+func (c chain) Authorize(r *http.Request) (Actor, error) {
+	worst := ErrMissing
+	for _, a := range c {
+		actor, err := a.Authorize(r)
+		switch {
+		case err == nil, errors.Is(err, ErrForbidden):
+			return actor, err
+		case errors.Is(worst, ErrUnavailable), errors.Is(err, ErrMissing):
+		default:
+			worst = err
+		}
 	}
-	scheme, token, _ := strings.Cut(fields[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return Actor{}, ErrMissing
-	}
-	if len(fields) > 1 {
-		return Actor{}, errToken
-	}
-	digest, known := sha256.Sum256([]byte(strings.TrimLeft(token, " "))), 0
-	for _, d := range b.digests {
-		known |= subtle.ConstantTimeCompare(digest[:], d[:])
-	}
-	if known != 1 || b.fault != nil {
-		return Actor{}, errToken
-	}
-	return Actor{Name: "bearer"}, nil
+	return Actor{}, worst
 }
 
-// Err tells New what is wrong with the tokens.
-func (b *bearer) Err() error { return b.fault }
-
-// Format writes no token for any verb.
-func (*bearer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "admin.BearerToken([redacted])") }
+// Err tells New what is wrong with any of them.
+func (c chain) Err() error {
+	if len(c) == 0 {
+		return fmt.Errorf("%w authorizer: Authorizers needs at least one", ErrInvalid)
+	}
+	faults := make([]error, len(c))
+	for i, a := range c {
+		faults[i] = validAuthorizer(a)
+	}
+	return errors.Join(faults...)
+}

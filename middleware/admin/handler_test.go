@@ -211,3 +211,15 @@ func TestUnavailable(t *testing.T) {
 		}
 	}
 }
+
+// noPlans returns plans on a Redis that is not there.
+func noPlans(t *testing.T) *ratelimit.Plans {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	t.Cleanup(func() { rdb.Close() })
+	plans, err := ratelimit.NewPlans(rdb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plans
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -130,10 +131,10 @@ func TestRevokeKey(t *testing.T) {
 		t.Errorf("revoked: %s", a.text)
 	}
 	id := a.object["id"].(string)
-	issued := admin.Change{Actor: admin.Actor{Name: "bearer"}, RequestID: changes[0].RequestID, Action: "key.issue", Org: "o", Project: "p", ID: id}
+	issued := admin.Change{Actor: admin.Actor{Name: "bearer", Scopes: []string{admin.ScopeAll}}, RequestID: changes[0].RequestID, Action: "key.issue", Org: "o", Project: "p", ID: id}
 	revoked := issued
 	revoked.Action, revoked.RequestID = "key.revoke", "r-1"
-	if want := []admin.Change{issued, revoked}; !slices.Equal(changes, want) {
+	if want := []admin.Change{issued, revoked}; !reflect.DeepEqual(changes, want) {
 		t.Errorf("changes %+v, want %+v", changes, want)
 	}
 }

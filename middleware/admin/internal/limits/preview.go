@@ -1,8 +1,9 @@
-package admin
+package limits
 
 import (
 	"context"
 
+	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -27,54 +28,56 @@ type forecast struct {
 	RetryAfter string `json:"retry_after,omitempty"`
 }
 
-// previews is the answer to a dry run. State is the one that the override would have.
-type previews struct {
+// forecasts is the answer to a dry run. State is the one that the override would have.
+type forecasts struct {
 	State ratelimit.State `json:"state,omitempty"`
 	Items []preview       `json:"items"`
 }
 
-func (h *Handler) previewOverride(c *call) (reply, error) {
-	q, err := c.query("project", "key", "plan")
+func (s *Resources) previewOverride(c *rest.Call) (rest.Reply, error) {
+	q, err := c.Query()
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	key, err := q.key()
+	key, err := q.Key()
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	o, err := c.override()
+	o, err := bodyOf(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if err := o.Validate(); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	if c.project, err = q.projectOf(&o); err != nil {
-		return reply{}, err
+	of := subject{org: c.Org, key: key}
+	if of.project, err = projectOf(q, &o); err != nil {
+		return rest.Reply{}, err
 	}
-	if c.plan, err = h.planOfKey(c, q, key); err != nil {
-		return reply{}, err
+	c.Project = of.project
+	if of.plan, err = s.planOfKey(c, q, key); err != nil {
+		return rest.Reply{}, err
 	}
-	answer := previews{Items: []preview{}}
-	for i := range h.routes {
-		if len(h.routes[i].policies) == 0 {
+	answer := forecasts{Items: []preview{}}
+	for i := range s.Endpoints {
+		if len(s.Endpoints[i].Policies) == 0 {
 			continue
 		}
-		if err := h.preview(c, &h.routes[i], key, &o, &answer); err != nil {
-			return reply{}, err
+		if err := s.preview(c.Context(), &of, &s.Endpoints[i], &o, &answer); err != nil {
+			return rest.Reply{}, err
 		}
 	}
-	return reply{body: answer}, nil
+	return rest.Reply{Body: answer}, nil
 }
 
 // projectOf returns whose limits a dry run is about.
-func (q query) projectOf(o *ratelimit.Override) (string, error) {
-	project, ok := q.given("project")
+func projectOf(q rest.Query, o *ratelimit.Override) (string, error) {
+	project, ok := q.Given("project")
 	switch {
-	case !ok && o.Project == "", ok && project == "", len(project) > maxPath:
-		return "", badQuery("An override of the whole org needs the query parameter project: whose limits are looked at.")
+	case !ok && o.Project == "", ok && project == "", len(project) > rest.MaxPath:
+		return "", rest.BadQuery("An override of the whole org needs the query parameter project: whose limits are looked at.")
 	case ok && o.Project != "" && o.Project != project:
-		return "", badQuery("The query parameter project is another than the override's, which does nothing to it; leave it out.")
+		return "", rest.BadQuery("The query parameter project is another than the override's, which does nothing to it; leave it out.")
 	case !ok:
 		return o.Project, nil
 	}
@@ -82,13 +85,13 @@ func (q query) projectOf(o *ratelimit.Override) (string, error) {
 }
 
 // preview looks twice at a route, without the override and with it: what is taken in between shows.
-func (h *Handler) preview(c *call, at *route, key string, o *ratelimit.Override, into *previews) error {
-	before, err := c.peek(at, key, 1, h.limiter.Admit)
+func (s *Resources) preview(ctx context.Context, of *subject, at *Endpoint, o *ratelimit.Override, into *forecasts) error {
+	before, err := of.peek(ctx, at, 1, s.Limiter.Admit)
 	if err != nil {
 		return err
 	}
-	after, err := c.peek(at, key, 1, func(ctx context.Context, r ratelimit.Request) (ratelimit.Decision, error) {
-		return h.limiter.(previewer).Preview(ctx, r, *o) //nolint:errcheck // mount asked it
+	after, err := of.peek(ctx, at, 1, func(ctx context.Context, r ratelimit.Request) (ratelimit.Decision, error) {
+		return s.Limiter.(previewer).Preview(ctx, r, *o) //nolint:errcheck // mount asked it
 	})
 	if err != nil {
 		return err
@@ -99,8 +102,8 @@ func (h *Handler) preview(c *call, at *route, key string, o *ratelimit.Override,
 	}
 	for i := range after.Results {
 		into.Items = append(into.Items, preview{
-			Endpoint: at.endpoint, Policy: after.Results[i].Policy,
-			Before: forecastOf(&before.Results[i], key), After: forecastOf(&after.Results[i], key),
+			Endpoint: at.Name, Policy: after.Results[i].Policy,
+			Before: forecastOf(&before.Results[i], of.key), After: forecastOf(&after.Results[i], of.key),
 		})
 	}
 	return nil
