@@ -1,9 +1,11 @@
 package authkey
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -87,24 +89,39 @@ func (c *cache[V]) len() int {
 	return len(c.entries)
 }
 
-// entry is a record as the verifier needs it, with the identity made once. Immutable.
+// entry is a credential of a record as the verifier needs it, with the identity made once. Immutable, but for used.
 type entry struct {
 	identity  Identity
-	state     State
+	state     State // of the key, or StateRevoked where the credential is
+	suspended bool  // the project is
 	notBefore time.Time
 	revision  int64
+	used      *atomic.Int64 // when the credential was last used; nil: nobody wants to know
 }
 
-func newEntry(r Record) *entry {
-	r = r.clone()
-	return &entry{
+func newEntry(r *Record, c *Credential) *entry {
+	own := r.clone()
+	e := &entry{
 		identity: Identity{
-			Org: r.Org, Project: r.Project, Key: r.Key, Credential: r.ID, Name: r.Name, Plan: r.Plan,
-			Kind: r.Kind, Scopes: r.Scopes, Products: r.Products,
-			Method: methodKey, ExpiresAt: r.ExpiresAt, Epoch: r.Epoch,
+			Org: own.Org, Project: own.Project, Key: own.ID, Credential: c.ID, Name: own.Name, Owner: own.Owner,
+			Plan: cmp.Or(own.Plan, own.Within.Plan), Kind: own.Kind, Scopes: own.Scopes, Products: own.Products,
+			Networks: own.Networks, Origins: own.Origins, Method: methodKey,
+			ExpiresAt: earlier(own.ExpiresAt, c.ExpiresAt), SupersededAt: c.SupersededAt, Epoch: own.Epoch,
 		},
-		state: r.State, notBefore: r.NotBefore, revision: r.Revision,
+		state: own.State, suspended: own.Within.State == StateSuspended, notBefore: own.NotBefore, revision: own.Revision,
 	}
+	if !c.RevokedAt.IsZero() {
+		e.state = StateRevoked
+	}
+	return e
+}
+
+// earlier returns the earlier of two ends, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // admit decides by state and time; it runs on every request, so that an end is seen while the entry
@@ -120,6 +137,8 @@ func (e *entry) admit(now time.Time) (*Identity, error) {
 		cause = ErrNotYetValid
 	case !expires.IsZero() && !now.Before(expires):
 		cause = ErrExpired
+	case e.suspended:
+		cause = ErrSuspended
 	default:
 		return &e.identity, nil
 	}

@@ -31,7 +31,7 @@ func Example() {
 	identity, err := verifier.Authenticate(ctx, key)
 	fmt.Println(identity.Org, identity.Project, identity.HasScope(authkey.ScopeWrite), err)
 
-	_, err = store.SetState(ctx, "demo", record.ID, authkey.StateRevoked, "leaked")
+	_, err = issuer.SetState(ctx, "demo", record.ID, 0, authkey.StateRevoked, "leaked")
 	if err != nil {
 		panic(err)
 	}

@@ -1,13 +1,18 @@
 package authkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
-const defaultMinForeignLen = 16
+const (
+	defaultMinForeignLen = 16
+	defaultMaxLive       = 2
+)
 
 // NewKey says what an issued or imported key is to be. All of it comes from the host, never from the one
 // who will hold the key. Bounds are those of Record.
@@ -15,20 +20,26 @@ type NewKey struct {
 	Org       string // required
 	Project   string // required
 	Name      string
+	Owner     string
 	Plan      string
 	Kind      Kind // KindSecret when empty
 	Scopes    []string
 	Products  []string
+	Networks  []netip.Prefix
+	Origins   []string
+	Meta      map[string]string
 	NotBefore time.Time // zero: valid at once
 	ExpiresAt time.Time // zero: never; else in the future
 }
 
-// Issuer makes keys. Make it with NewIssuer. Safe for concurrent use.
+// Issuer makes keys and changes them. Make it with NewIssuer. Safe for concurrent use. Who does it is told by the
+// context, for the audit trail of a store that keeps one: see package lua/audit.
 type Issuer struct {
 	basis
 	store         Store
 	format        Format
 	minForeignLen int
+	maxLive       int
 }
 
 // IssuerOption sets up NewIssuer.
@@ -50,10 +61,22 @@ func WithMinForeignLength(n int) IssuerOption {
 	})
 }
 
+// WithMaxLive lets a key have up to n live credentials, 1 to MaxCredentials. Default 2: what takes over, and what it
+// takes over from.
+func WithMaxLive(n int) IssuerOption {
+	return issuerOption(func(i *Issuer) error {
+		if n < 1 || n > MaxCredentials {
+			return fmt.Errorf("%w: WithMaxLive(%d): want 1 to %d", ErrInvalid, n, MaxCredentials)
+		}
+		i.maxLive = n
+		return nil
+	})
+}
+
 // NewIssuer returns an issuer of keys of one format into one store. It uses plain SHA-256 unless
 // WithHasher is given; that hasher must be the verifier's too. Faults are ErrInvalid, all joined.
 func NewIssuer(store Store, format Format, opts ...IssuerOption) (*Issuer, error) {
-	i := &Issuer{basis: basis{now: time.Now}, store: store, format: format, minForeignLen: defaultMinForeignLen}
+	i := &Issuer{basis: basis{now: time.Now}, store: store, format: format, minForeignLen: defaultMinForeignLen, maxLive: defaultMaxLive}
 	faults := []error{checkStore(store)}
 	if format == (Format{}) {
 		faults = append(faults, fmt.Errorf("%w: format: want one from NewFormat", ErrInvalid))
@@ -76,7 +99,8 @@ func NewIssuer(store Store, format Format, opts ...IssuerOption) (*Issuer, error
 // Store.Create.
 func (i *Issuer) Issue(ctx context.Context, key NewKey) (Record, Presented, error) {
 	presented, id := i.format.Mint(key.Org)
-	record, err := i.create(ctx, key, presented, Record{ID: id})
+	digest, version := i.hasher.Digest(presented)
+	record, err := i.create(ctx, key, Credential{ID: id, Digest: digest, PepperVersion: version})
 	if err != nil {
 		return Record{}, Presented{}, err
 	}
@@ -95,23 +119,33 @@ func (i *Issuer) Import(ctx context.Context, presented Presented, key NewKey) (R
 	if _, err := Parse(text); err == nil {
 		return Record{}, fmt.Errorf("%w: foreign key: it has the form of a key minted here; create its record with its own id", ErrInvalid)
 	}
-	return i.create(ctx, key, presented, Record{ID: newID(key.Org), Foreign: true})
+	digest, version := i.hasher.Digest(presented)
+	return i.create(ctx, key, Credential{ID: newID(key.Org), Digest: digest, PepperVersion: version, Foreign: true})
+}
+
+// ImportDigest is Import for a key of which only the plain SHA-256 is known, as other systems keep it. How long the key
+// is nobody can tell: import only what was drawn from 128 random bits or more. A hasher with peppers has to list the
+// zero Pepper too, or no verifier would accept the key; else ErrInvalid.
+func (i *Issuer) ImportDigest(ctx context.Context, digest Digest, key NewKey) (Record, error) {
+	if _, ok := i.hasher.digestWith("", Presented{}); !ok {
+		return Record{}, fmt.Errorf("%w: ImportDigest: a digest without pepper needs the zero Pepper in NewHasher", ErrInvalid)
+	}
+	return i.create(ctx, key, Credential{ID: newID(key.Org), Digest: digest, Foreign: true})
 }
 
 // create completes a record and stores it.
-func (i *Issuer) create(ctx context.Context, key NewKey, presented Presented, record Record) (Record, error) {
-	record.Key = record.ID
-	record.Org, record.Project, record.Name, record.Plan = key.Org, key.Project, key.Name, key.Plan
-	record.Kind, record.Scopes, record.Products = key.Kind, key.Scopes, key.Products
-	if record.Kind == "" {
-		record.Kind = KindSecret
+func (i *Issuer) create(ctx context.Context, key NewKey, credential Credential) (Record, error) {
+	at := stored(i.now())
+	credential.CreatedAt = at
+	record := Record{
+		ID: credential.ID, Org: key.Org, Project: key.Project, Name: key.Name, Owner: key.Owner, Plan: key.Plan,
+		Kind: cmp.Or(key.Kind, KindSecret), Scopes: key.Scopes, Products: key.Products,
+		Networks: key.Networks, Origins: key.Origins, Meta: key.Meta,
+		State: StateActive, NotBefore: stored(key.NotBefore), ExpiresAt: stored(key.ExpiresAt),
+		CreatedAt: at, Credentials: []Credential{credential},
 	}
-	record.State = StateActive
-	record.NotBefore, record.ExpiresAt = stored(key.NotBefore), stored(key.ExpiresAt)
-	record.Digest, record.PepperVersion = i.hasher.Digest(presented)
-
 	fault := record.Validate()
-	if !record.ExpiresAt.IsZero() && !record.ExpiresAt.After(i.now()) {
+	if !record.ExpiresAt.IsZero() && !record.ExpiresAt.After(at) {
 		fault = errors.Join(fault, fmt.Errorf("%w: record: ExpiresAt: want a time in the future", ErrInvalid))
 	}
 	if fault != nil {

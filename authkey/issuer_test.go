@@ -24,7 +24,7 @@ func TestIssue(t *testing.T) {
 	if err != nil || parsed.ID != record.ID || parsed.Brand != "acme" || parsed.Env != "live" {
 		t.Errorf("the key is %v, %v; the record's id %s", parsed, err, record.ID)
 	}
-	if record.Key != record.ID || record.State != authkey.StateActive || record.Kind != authkey.KindPublishable || record.Foreign {
+	if len(record.Credentials) != 1 || record.Credentials[0].ID != record.ID || record.State != authkey.StateActive || record.Kind != authkey.KindPublishable || record.Credentials[0].Foreign {
 		t.Errorf("record %+v", record)
 	}
 	if !record.ExpiresAt.Equal(until) || record.Revision != 1 {
@@ -90,7 +90,7 @@ func TestImport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if identity, err := g.Authenticate(t.Context(), key); err != nil || identity.Credential != record.ID || !record.Foreign {
+		if identity, err := g.Authenticate(t.Context(), key); err != nil || identity.Credential != record.ID || !record.Credentials[0].Foreign {
 			t.Errorf("an imported key: %+v, %v", identity, err)
 		}
 		if _, err := g.Authenticate(t.Context(), authkey.NewPresented(text[:len(text)-1])); err == nil {

@@ -97,7 +97,11 @@ func (g *gate) verifier(t testing.TB, opts ...authkey.Option) *authkey.Verifier 
 
 func (g *gate) setState(t testing.TB, state authkey.State) {
 	t.Helper()
-	if _, err := g.store.SetState(t.Context(), g.record.Org, g.record.ID, state, "test"); err != nil {
+	elsewhere, err := authkey.NewIssuer(g.store.Store, mustFormat(t, "acme", "live"), authkey.WithClock(g.clock.now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elsewhere.SetState(t.Context(), g.record.Org, g.record.ID, 0, state, "test"); err != nil {
 		t.Fatal(err)
 	}
 }

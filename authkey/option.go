@@ -2,6 +2,7 @@ package authkey
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -58,6 +59,23 @@ func WithFormat(f Format) Option {
 func WithForeignKeys() Option {
 	return option(func(v *Verifier) error {
 		v.foreign = true
+		return nil
+	})
+}
+
+// WithKinds accepts keys of these kinds only; others are unknown. Default: KindSecret and KindPublishable, so that a key
+// of the admin route opens nothing else.
+func WithKinds(kinds ...Kind) Option {
+	return option(func(v *Verifier) error {
+		v.kinds = slices.Clone(kinds)
+		for _, kind := range kinds {
+			if kind != KindSecret && kind != KindPublishable && kind != KindAdmin {
+				return fmt.Errorf("%w: WithKinds: %.20q: want %q, %q or %q", ErrInvalid, kind, KindSecret, KindPublishable, KindAdmin)
+			}
+		}
+		if len(kinds) == 0 {
+			return fmt.Errorf("%w: WithKinds(): want at least one", ErrInvalid)
+		}
 		return nil
 	})
 }

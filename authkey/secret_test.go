@@ -76,7 +76,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	digest, _ := hasher.Digest(key)
 	sum := digest.Sum()
 	hides(t, "Digest", digest, sum[:])
-	hides(t, "Record", authkey.Record{Digest: digest}, sum[:])
+	hides(t, "Record", authkey.Record{Credentials: []authkey.Credential{{Digest: digest}}}, sum[:])
 }
 
 func TestRedactedText(t *testing.T) {

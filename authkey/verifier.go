@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ type Verifier struct {
 	store   Store
 	formats []Format // none: every well-formed key
 	foreign bool
+	kinds   []Kind
 	timeout time.Duration
 	good    *cache[*entry]
 	bad     *cache[struct{}]
@@ -36,6 +38,7 @@ func New(store Store, opts ...Option) (*Verifier, error) {
 	v := &Verifier{
 		basis:   basis{now: time.Now},
 		store:   store,
+		kinds:   []Kind{KindSecret, KindPublishable},
 		timeout: defaultTimeout,
 		good:    newCache[*entry](defaultEntries, defaultLife),
 		bad:     newCache[struct{}](defaultNegativeEntries, defaultNegativeLife),
@@ -216,10 +219,10 @@ func (v *Verifier) ask(ctx context.Context, q question) (finding, error) {
 func (v *Verifier) fly(ctx context.Context, q question) (found finding) {
 	found.began = v.steps.Add(1)
 	from := v.now()
-	record, err := v.find(ctx, q)
+	record, credential, err := v.find(ctx, q)
 	switch {
 	case err == nil:
-		found.fresh = newEntry(record)
+		found.fresh = newEntry(&record, credential)
 		found.held = v.good.put(q.sum, found.fresh, from, v.now(), (*entry).outlasts)
 		v.bad.drop(q.sum)
 	case errors.Is(err, ErrUnknown):
@@ -235,51 +238,15 @@ func (v *Verifier) fly(ctx context.Context, q question) (found finding) {
 
 // find looks a record up and compares digests. A store that panics is a store that did not answer: in a
 // look-up's own goroutine nobody else could recover.
-func (v *Verifier) find(ctx context.Context, q question) (record Record, err error) {
+func (v *Verifier) find(ctx context.Context, q question) (record Record, credential *Credential, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: the store panicked: %v", ErrUnavailable, r)
 		}
 	}()
-	if q.id == "" {
-		return v.findForeign(ctx, q.presented)
+	record, credential, err = lookup(ctx, v.store, v.hasher, q.id, q.presented)
+	if err == nil && !slices.Contains(v.kinds, record.Kind) {
+		err = fmt.Errorf("%w: credential %s is of a key of kind %q, which opens something else", ErrUnknown, credential.ID, record.Kind)
 	}
-	record, err = v.store.Find(ctx, q.id)
-	if errors.Is(err, ErrUnknown) {
-		// The same work here as for a known id. How long the store takes may still tell whether an id is
-		// known; ids are public.
-		digest, _ := v.hasher.Digest(q.presented)
-		_ = digest.Equal(dummy)
-		return Record{}, ErrUnknown
-	}
-	if err != nil {
-		return Record{}, err
-	}
-	digest, ok := v.hasher.digestWith(record.PepperVersion, q.presented)
-	if !ok {
-		return Record{}, fmt.Errorf("%w: credential %s needs pepper %q, which WithHasher was not given", ErrUnavailable, q.id, record.PepperVersion)
-	}
-	if !digest.Equal(record.Digest) {
-		return Record{}, ErrUnknown
-	}
-	return record, nil
+	return record, credential, err
 }
-
-// findForeign tries the digest under each pepper, the current one first.
-func (v *Verifier) findForeign(ctx context.Context, presented Presented) (Record, error) {
-	for _, pepper := range v.hasher.all() {
-		digest := pepper.digest(presented)
-		record, err := v.store.FindDigest(ctx, digest)
-		switch {
-		case errors.Is(err, ErrUnknown):
-		case err != nil:
-			return Record{}, err
-		case digest.Equal(record.Digest):
-			return record, nil
-		}
-	}
-	return Record{}, ErrUnknown
-}
-
-// dummy is a digest of no key.
-var dummy = NewDigest(sum{1})

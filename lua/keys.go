@@ -10,8 +10,8 @@ import (
 // tag, then escaped parts. Escaping leaves ':' to the separators alone, so different inputs never meet
 // on one key, whatever bytes they hold.
 //
-// tg1:{b}:key:<id> cannot meet an org named "key": an id begins with two digits, and what follows an
-// org begins with a letter.
+// tg1:{b}:key:<id> and tg1:{b}:credential:<id> cannot meet an org named "key" or "credential": an id begins with two
+// digits, and what follows an org begins with a letter.
 
 // EpochKey names the hash with the two stamps of an org, `keys` and `limits`.
 func EpochKey(org string) string { return orgKey(org, "epoch") }
@@ -19,8 +19,14 @@ func EpochKey(org string) string { return orgKey(org, "epoch") }
 // OverridesKey names the hash of an org's overrides, by their id.
 func OverridesKey(org string) string { return orgKey(org, "overrides") }
 
-// KeyIndexKey names the sorted set that lists the credentials of an org, by project and id.
+// KeyIndexKey names the sorted set that lists the keys of an org, by project and id.
 func KeyIndexKey(org string) string { return orgKey(org, "keys") }
+
+// ProjectsKey names the hash of what the projects of an org are set to, by their name.
+func ProjectsKey(org string) string { return orgKey(org, "projects") }
+
+// ProjectIndexKey names the sorted set that lists the projects of an org.
+func ProjectIndexKey(org string) string { return orgKey(org, "projects", "index") }
 
 // AuditKey names the stream of changes of an org; with "", that of the plans.
 func AuditKey(org string) string {
@@ -59,13 +65,18 @@ func AnonymousLimitKey(kind, value, endpoint, policy string, algorithm Algorithm
 // HoldsKey names what is held of a policy, whose state has a key of LimitKey or AnonymousLimitKey.
 func HoldsKey(limitKey string) string { return limitKey + ":holds" }
 
-// CredentialKey names the record of a credential. The bucket is read from the first two characters of
-// the id; an id that does not begin with a bucket's name has no key, and ok is false.
-func CredentialKey(id string) (key string, ok bool) {
+// CredentialKey names the string that tells whose a credential is. The bucket is read from the first two
+// characters of the id; an id that does not begin with a bucket's name has no key, and ok is false.
+func CredentialKey(id string) (key string, ok bool) { return idKey("credential", id) }
+
+// RecordKey names the hash of a key of the API, which has an id as its credentials have; ok as of CredentialKey.
+func RecordKey(id string) (key string, ok bool) { return idKey("key", id) }
+
+func idKey(what, id string) (key string, ok bool) {
 	if len(id) <= bucket.Len || !bucket.Valid(id[:bucket.Len]) {
 		return "", false
 	}
-	return join(id[:bucket.Len], "key", id), true
+	return join(id[:bucket.Len], what, id), true
 }
 
 // DigestKey names the string that holds the id that the digest of a foreign key stands for. It has no

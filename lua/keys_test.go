@@ -18,7 +18,7 @@ var part = rapid.OneOf(
 	rapid.Custom(func(t *rapid.T) string { return string(rapid.SliceOfN(rapid.Byte(), 0, 6).Draw(t, "bytes")) }),
 	rapid.Custom(func(t *rapid.T) string {
 		tokens := []string{
-			"key", "limit", "epoch", "usage", "mark", "overrides", "keys", "digest", "tg1",
+			"key", "credential", "audit", "projects", "index", "limit", "epoch", "usage", "mark", "overrides", "keys", "digest", "tg1",
 			":", "::", "{", "}", "{}", "{00}", "%", "%3A", "%25", "25", "3A", "00", "a", "\x00", " ", "\n", "ü", "\xff",
 		}
 		return strings.Join(rapid.SliceOfN(rapid.SampledFrom(tokens), 0, 3).Draw(t, "tokens"), "")
@@ -55,6 +55,16 @@ var builders = []struct {
 		}
 		return key
 	}, false},
+	{"record", []*rapid.Generator[string]{credentialID}, func(p []string) string {
+		key, ok := lua.RecordKey(p[0])
+		if !ok {
+			panic("no key for " + p[0])
+		}
+		return key
+	}, false},
+	{"projects", []*rapid.Generator[string]{org}, func(p []string) string { return lua.ProjectsKey(p[0]) }, true},
+	{"project index", []*rapid.Generator[string]{org}, func(p []string) string { return lua.ProjectIndexKey(p[0]) }, true},
+	{"audit", []*rapid.Generator[string]{org}, func(p []string) string { return lua.AuditKey(p[0]) }, true},
 	{"plans", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansKey(p[0]) }, false},
 	{"plans epoch", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansEpochKey(p[0]) }, false},
 	{"digest", []*rapid.Generator[string]{part}, func(p []string) string { return lua.DigestKey(p[0]) }, false},

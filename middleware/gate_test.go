@@ -71,7 +71,7 @@ func (r *replica) call(key string) *httptest.ResponseRecorder {
 // tenant is an org with a key, on the Redis of a test.
 type tenant struct {
 	org, key, id string
-	store        *redisstore.Store
+	issuer       *authkey.Issuer
 }
 
 func newTenant(t *testing.T, rdb redis.UniversalClient) tenant {
@@ -90,7 +90,7 @@ func newTenant(t *testing.T, rdb redis.UniversalClient) tenant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tenant{org, key.Reveal(), record.ID, store}
+	return tenant{org, key.Reveal(), record.ID, issuer}
 }
 
 func expect(t *testing.T, when string, w *httptest.ResponseRecorder, status int, fields map[string]string) {
@@ -116,7 +116,7 @@ func TestRevocationActsOnTheNextRequestAtEveryReplica(t *testing.T) {
 				expect(t, "before", r.call(who.key), http.StatusNoContent, nil)
 			}
 		}
-		if _, err := who.store.SetState(t.Context(), who.org, who.id, authkey.StateRevoked, "leaked"); err != nil {
+		if _, err := who.issuer.SetState(t.Context(), who.org, who.id, 0, authkey.StateRevoked, "leaked"); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range replicas {

@@ -16,7 +16,6 @@ package redisstore
 import (
 	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -25,6 +24,8 @@ import (
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/audit"
+	"github.com/tollgate-go/tollgate/lua/seal"
 )
 
 const (
@@ -35,12 +36,17 @@ const (
 // Store keeps records in Redis. Make it with New. Safe for concurrent use; the client stays the caller's
 // to close. Its errors are those of authkey.Store.
 type Store struct {
-	conn    *lua.Conn
-	timeout time.Duration
-	fault   error
+	conn     *lua.Conn
+	timeout  time.Duration
+	sealer   *seal.Sealer // nil: nothing is sealed
+	unsealed bool         // what has no seal is read too
+	fault    error
 }
 
-var _ authkey.Store = (*Store)(nil)
+var (
+	_ authkey.Store    = (*Store)(nil)
+	_ authkey.UseStore = (*Store)(nil)
+)
 
 // Option sets up New.
 type Option interface{ apply(*Store) error }
@@ -57,6 +63,29 @@ func WithTimeout(d time.Duration) Option {
 			return fmt.Errorf("%w: redisstore: WithTimeout(%v): want more than 0, up to %v", authkey.ErrInvalid, d, maxTimeout)
 		}
 		s.timeout = d
+		return nil
+	})
+}
+
+// WithSealer seals what the store writes, and refuses, as an outage, what it reads without a good seal: who can write to
+// Redis, and does not know the secret, can then neither plant a key nor give one more than it had. What he still can
+// do is to remove records, and to put back an older form of one, such as that from before a revocation; processes that
+// saw the revocation keep to it while they have it cached. Default: no seals.
+func WithSealer(sealer *seal.Sealer) Option {
+	return option(func(s *Store) error {
+		if sealer == nil {
+			return fmt.Errorf("%w: redisstore: WithSealer(nil): want one from seal.New", authkey.ErrInvalid)
+		}
+		s.sealer = sealer
+		return nil
+	})
+}
+
+// WithUnsealed also reads what has no seal at all, while Reseal gives old records theirs. A planted record has none
+// either: use it for that time only.
+func WithUnsealed() Option {
+	return option(func(s *Store) error {
+		s.unsealed = true
 		return nil
 	})
 }
@@ -91,13 +120,13 @@ func (s *Store) Err() error {
 }
 
 // Find implements authkey.Store. Cost: two round trips.
-func (s *Store) Find(ctx context.Context, id string) (authkey.Record, error) {
+func (s *Store) Find(ctx context.Context, credential string) (authkey.Record, error) {
 	ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return authkey.Record{}, err
 	}
 	defer cancel()
-	return s.find(ctx, id)
+	return s.find(ctx, credential)
 }
 
 // FindDigest implements authkey.Store. Cost: three round trips.
@@ -112,26 +141,43 @@ func (s *Store) FindDigest(ctx context.Context, digest authkey.Digest) (authkey.
 		return authkey.Record{}, translate(err)
 	}
 	record, err := s.find(ctx, id)
-	if err == nil && !(record.Foreign && record.Digest.Equal(digest)) {
+	if err != nil {
+		return authkey.Record{}, err
+	}
+	if c := record.Credential(id); c == nil || !c.Foreign || !c.Digest.Equal(digest) {
 		return authkey.Record{}, authkey.ErrUnknown
 	}
-	return record, err
+	return record, nil
 }
 
-func (s *Store) find(ctx context.Context, id string) (authkey.Record, error) {
-	fields, epoch, err := s.conn.Credential(ctx, id)
+func (s *Store) find(ctx context.Context, credential string) (authkey.Record, error) {
+	reading, err := s.conn.Key(ctx, credential)
 	if err != nil {
 		return authkey.Record{}, translate(err)
 	}
-	record, err := decode(id, fields)
-	record.Epoch = epoch
-	return record, err
+	return s.decode(&reading)
 }
 
-// Create implements authkey.Store. Cost: one round trip, three for a foreign key. Its digest is claimed
-// first and confirmed last, since it lies in another slot: when the confirmation gets lost, the record
-// is there but no key opens it.
+// Create implements authkey.Store. Cost: one round trip, two more for each foreign credential, whose digest lies in
+// another slot: it is claimed first and confirmed last. When the confirmation gets lost, the record is there but no
+// key opens it.
 func (s *Store) Create(ctx context.Context, record authkey.Record) (authkey.Record, error) {
+	record.Revision = 1
+	return s.put(ctx, record, 0, "key.create")
+}
+
+// Change implements authkey.Store. Cost: two round trips more than Create.
+func (s *Store) Change(ctx context.Context, record authkey.Record, action string) (authkey.Record, error) {
+	expected := record.Revision
+	if expected == 0 {
+		expected = -1 // no record has it; 0 would make one
+	}
+	record.Revision++
+	return s.put(ctx, record, expected, action)
+}
+
+// put writes a record in the place of the one with the expected revision; 0: of none.
+func (s *Store) put(ctx context.Context, record authkey.Record, expected int64, action string) (authkey.Record, error) {
 	ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return authkey.Record{}, err
@@ -140,40 +186,83 @@ func (s *Store) Create(ctx context.Context, record authkey.Record) (authkey.Reco
 	if err := record.Validate(); err != nil {
 		return authkey.Record{}, err
 	}
-	digest := hexOf(record.Digest)
-	if record.Foreign {
-		if err := s.conn.ClaimDigest(ctx, digest, record.ID); err != nil {
+	var old authkey.Record
+	if expected != 0 { // to know which credentials are new
+		if old, err = s.find(ctx, record.ID); err != nil {
+			return authkey.Record{}, err
+		}
+		if old.Org != record.Org || old.Project != record.Project {
+			return authkey.Record{}, authkey.ErrUnknown
+		}
+	}
+	fresh, bound := additions(&old, &record)
+	for digest, id := range bound {
+		if err := s.conn.ClaimDigest(ctx, digest, id); err != nil {
 			return authkey.Record{}, translate(err)
 		}
 	}
-	fields, err := s.conn.CreateCredential(ctx, record.Org, record.Project, record.ID, encode(record))
+	text, audited := encode(&record)
+	line, err := audit.NewLine(ctx, s.sealer, audit.Entry{Action: action, Org: record.Org, Project: record.Project, ID: record.ID, After: audited})
 	if err != nil {
 		return authkey.Record{}, translate(err)
 	}
-	if record.Foreign {
-		if err := s.conn.ConfirmDigest(ctx, digest, record.ID); err != nil {
+	key := lua.Key{
+		ID: record.ID, Org: record.Org, Project: record.Project, State: string(record.State), Revision: record.Revision,
+		Record: string(text), Seal: s.seal(sealedKey, record.Org, record.ID, text),
+	}
+	if err := s.conn.PutKey(ctx, key, expected, fresh, line); err != nil {
+		return authkey.Record{}, translate(err)
+	}
+	for digest, id := range bound {
+		if err := s.conn.ConfirmDigest(ctx, digest, id); err != nil {
 			return authkey.Record{}, fmt.Errorf("%w: credential %s is written, but its key was not bound to it in time: import the key again: %w",
-				authkey.ErrUnavailable, record.ID, err)
+				authkey.ErrUnavailable, id, err)
 		}
 	}
-	return decode(record.ID, fields)
+	reading := lua.KeyReading{Key: key, Within: lua.ProjectReading{Name: record.Project}, Used: map[string]int64{}}
+	for i := range old.Credentials {
+		reading.Used[old.Credentials[i].ID] = micros(old.Credentials[i].LastUsedAt)
+	}
+	written, err := s.decode(&reading)
+	written.Within = old.Within
+	return written, err
 }
 
-// SetState implements authkey.Store. Cost: one round trip.
-func (s *Store) SetState(ctx context.Context, org, id string, state authkey.State, reason string) (authkey.Record, error) {
+// additions returns the ids of the credentials that are new in a record, and those of the foreign ones by digests that
+// are.
+func additions(old, record *authkey.Record) (fresh []string, bound map[string]string) {
+	bound = map[string]string{}
+	for i := range record.Credentials {
+		c := &record.Credentials[i]
+		before := old.Credential(c.ID)
+		if before == nil {
+			fresh = append(fresh, c.ID)
+		}
+		if c.Foreign && (before == nil || !before.Foreign || !before.Digest.Equal(c.Digest)) {
+			bound[hexOf(c.Digest)] = c.ID
+		}
+	}
+	return fresh, bound
+}
+
+// NoteUses implements authkey.UseStore. Cost: one round trip for each hundred keys of a bucket.
+func (s *Store) NoteUses(ctx context.Context, uses []authkey.Use) error {
 	ctx, cancel, err := s.begin(ctx)
 	if err != nil {
-		return authkey.Record{}, err
+		return err
 	}
 	defer cancel()
-	if err := state.Validate(reason); err != nil {
-		return authkey.Record{}, err
+	notes := make([]lua.Use, 0, len(uses))
+	for _, use := range uses {
+		if use.At.IsZero() {
+			return fmt.Errorf("%w: redisstore: use of %.20q at no time", authkey.ErrInvalid, use.Credential)
+		}
+		notes = append(notes, lua.Use{Key: use.Key, Credential: use.Credential, At: micros(use.At)})
 	}
-	fields, err := s.conn.SetCredentialState(ctx, org, id, string(state), reason)
-	if err != nil {
-		return authkey.Record{}, translate(err)
+	if err := s.conn.NoteUses(ctx, notes); err != nil {
+		return translate(err)
 	}
-	return decode(id, fields)
+	return nil
 }
 
 // List implements authkey.Store. Cost: two round trips.
@@ -183,29 +272,36 @@ func (s *Store) List(ctx context.Context, org, project, cursor string, limit int
 		return nil, "", err
 	}
 	defer cancel()
-	if limit < 1 || limit > authkey.MaxPage {
-		return nil, "", fmt.Errorf("%w: limit %d: want 1 to %d", authkey.ErrInvalid, limit, authkey.MaxPage)
-	}
-	after, err := base64.RawURLEncoding.DecodeString(cursor)
+	after, err := decodeCursor(cursor, limit)
 	if err != nil {
-		return nil, "", translate(lua.ErrCursor)
+		return nil, "", err
 	}
-	page, err := s.conn.Credentials(ctx, org, project, string(after), limit)
+	page, err := s.conn.Keys(ctx, org, project, after, limit)
 	if err != nil {
 		return nil, "", translate(err)
 	}
-	records := make([]authkey.Record, 0, len(page.IDs))
-	for i, id := range page.IDs {
-		if len(page.Records[i]) == 0 {
-			continue
-		}
-		record, err := decode(id, page.Records[i])
+	records := make([]authkey.Record, 0, len(page.Keys))
+	for i := range page.Keys {
+		record, err := s.decode(&page.Keys[i])
 		if err != nil {
 			return nil, "", err
 		}
 		records = append(records, record)
 	}
-	return records, base64.RawURLEncoding.EncodeToString([]byte(page.Next)), nil
+	return records, encodeCursor(page.Next), nil
+}
+
+func encodeCursor(place string) string { return base64.RawURLEncoding.EncodeToString([]byte(place)) }
+
+func decodeCursor(cursor string, limit int) (place string, err error) {
+	if limit < 1 || limit > authkey.MaxPage {
+		return "", fmt.Errorf("%w: limit %d: want 1 to %d", authkey.ErrInvalid, limit, authkey.MaxPage)
+	}
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return "", translate(lua.ErrCursor)
+	}
+	return string(text), nil
 }
 
 func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
@@ -219,21 +315,18 @@ func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc,
 // translate turns what package lua says into what authkey.Store promises.
 func translate(err error) error {
 	switch {
-	case errors.Is(err, lua.ErrCredentialNotFound):
+	case errors.Is(err, lua.ErrKeyNotFound):
 		return authkey.ErrUnknown
-	case errors.Is(err, lua.ErrCredentialExists):
+	case errors.Is(err, lua.ErrKeyExists):
 		return authkey.ErrExists
-	case errors.Is(err, lua.ErrCredentialRevoked):
+	case errors.Is(err, lua.ErrKeyRevoked):
 		return authkey.ErrRevoked
+	case errors.Is(err, lua.ErrKeyChanged):
+		return authkey.ErrConflict
 	case errors.Is(err, lua.ErrCursor):
 		return fmt.Errorf("%w: cursor: want what List returned for this org and project", authkey.ErrInvalid)
 	case errors.Is(err, lua.ErrDigestClaimed):
 		return fmt.Errorf("%w: another call is importing this key: try again in %v: %w", authkey.ErrUnavailable, lua.ClaimTime, err)
 	}
 	return fmt.Errorf("%w: redisstore: %w", authkey.ErrUnavailable, err)
-}
-
-func hexOf(digest authkey.Digest) string {
-	sum := digest.Sum()
-	return hex.EncodeToString(sum[:])
 }

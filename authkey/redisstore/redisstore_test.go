@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -17,7 +18,6 @@ import (
 	"github.com/tollgate-go/tollgate/authkey/redisstore"
 	"github.com/tollgate-go/tollgate/authkey/storetest"
 	"github.com/tollgate-go/tollgate/lua"
-	"github.com/tollgate-go/tollgate/lua/bucket"
 	"github.com/tollgate-go/tollgate/lua/redistest"
 )
 
@@ -49,17 +49,22 @@ func newVerifier(t *testing.T, rdb redis.UniversalClient) *authkey.Verifier {
 	return v
 }
 
-func issue(t *testing.T, rdb redis.UniversalClient) (authkey.Record, authkey.Presented) {
+func newIssuer(t *testing.T, rdb redis.UniversalClient, opts ...redisstore.Option) *authkey.Issuer {
 	t.Helper()
 	format, err := authkey.NewFormat("acme", "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer, err := authkey.NewIssuer(redisstore.New(rdb), format)
+	issuer, err := authkey.NewIssuer(redisstore.New(rdb, opts...), format)
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, key, err := issuer.Issue(t.Context(), authkey.NewKey{Org: redistest.Org(t), Project: "shop"})
+	return issuer
+}
+
+func issue(t *testing.T, rdb redis.UniversalClient) (authkey.Record, authkey.Presented) {
+	t.Helper()
+	record, key, err := newIssuer(t, rdb).Issue(t.Context(), authkey.NewKey{Org: redistest.Org(t), Project: "shop"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +93,7 @@ func TestRevocationReachesEveryVerifier(t *testing.T) {
 				t.Fatalf("verifier %d: %+v, %v; want epoch %d", i, held[i], err, before.Keys)
 			}
 		}
-		if _, err := redisstore.New(rdb).SetState(t.Context(), record.Org, record.ID, authkey.StateRevoked, "leaked"); err != nil {
+		if _, err := newIssuer(t, rdb).SetState(t.Context(), record.Org, record.ID, 0, authkey.StateRevoked, "leaked"); err != nil {
 			t.Fatal(err)
 		}
 		after, err := conn.Epoch(t.Context(), record.Org)
@@ -154,38 +159,75 @@ func TestMisboundDigestIsUnknown(t *testing.T) {
 func TestSpoiltRecordIsUnavailable(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Standalone(t, redistest.OrEmbedded())
-	for _, c := range []struct{ field, value string }{
-		{"state", "open"}, {"state", ""}, {"kind", "root"}, {"digest", "00"}, {"digest", strings.Repeat("g", 64)},
-		{"expires", "soon"}, {"expires", "-1"}, {"expires", "9007199254740992"}, {"not_before", "1e9"}, {"revision", "x"},
-		{"project", ""}, {"key", ""}, {"org", "another"},
-		{"expires", deleted}, {"not_before", deleted}, {"digest", deleted},
+	for name, spoil := range map[string]func(fields map[string]any, record map[string]any){
+		"a state that is none":          func(f, r map[string]any) { f["state"], r["state"] = "open", "open" },
+		"a state of another":            func(f, _ map[string]any) { f["state"] = "disabled" },
+		"no state":                      func(_, r map[string]any) { delete(r, "state") },
+		"a kind that is none":           func(_, r map[string]any) { r["kind"] = "root" },
+		"an org of its own":             func(_, r map[string]any) { r["org"] = "another" },
+		"a project of its own":          func(_, r map[string]any) { r["project"] = "another" },
+		"a revision of its own":         func(f, _ map[string]any) { f["revision"] = "7" },
+		"a revision that is none":       func(f, _ map[string]any) { f["revision"] = "x" },
+		"an end that is no time":        func(_, r map[string]any) { r["expires"] = "soon" },
+		"an end before the beginning":   func(_, r map[string]any) { r["expires"] = -1 },
+		"an end beyond what Lua keeps":  func(_, r map[string]any) { r["expires"] = 1 << 53 },
+		"a member of a later version":   func(_, r map[string]any) { r["must_not"] = true },
+		"a network that is none":        func(_, r map[string]any) { r["networks"] = []string{"10.0.0.0/33"} },
+		"no credentials":                func(_, r map[string]any) { delete(r, "credentials") },
+		"a short digest":                func(_, r map[string]any) { firstOf(r)["digest"] = "00" },
+		"a digest that is none":         func(_, r map[string]any) { firstOf(r)["digest"] = strings.Repeat("g", 64) },
+		"no digest":                     func(_, r map[string]any) { delete(firstOf(r), "digest") },
+		"a member of a later version's": func(_, r map[string]any) { firstOf(r)["must_not"] = true },
+		"no record":                     func(f, _ map[string]any) { f["record"] = "" },
+		"more than a record":            func(f, _ map[string]any) { f["record"] = "{}{}" },
 	} {
-		t.Run(c.field+"="+c.value, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			record, key := issue(t, rdb)
-			name, _ := lua.CredentialKey(record.ID)
-			for c.field == "org" && bucket.Of(c.value) == bucket.Of(record.Org) { // orgs may share a bucket
-				c.value += "."
-			}
-			var err error
-			if c.value == deleted {
-				err = rdb.HDel(t.Context(), name, c.field).Err()
-			} else {
-				err = rdb.HSet(t.Context(), name, c.field, c.value).Err()
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = newVerifier(t, rdb).Authenticate(t.Context(), key)
+			spoilKey(t, rdb, record.ID, spoil)
+			_, err := newVerifier(t, rdb).Authenticate(t.Context(), key)
 			fails(t, "Authenticate", err, authkey.ErrUnavailable)
 			if err != nil && strings.Contains(err.Error(), key.Reveal()) {
 				t.Error("the error tells the key")
+			}
+			if errors.Is(err, authkey.ErrInvalid) || errors.Is(err, authkey.ErrUnknown) {
+				t.Errorf("the error %v is about the caller", err)
 			}
 		})
 	}
 }
 
-const deleted = "(deleted)"
+func firstOf(record map[string]any) map[string]any {
+	return record["credentials"].([]any)[0].(map[string]any)
+}
+
+// spoilKey changes what Redis has of a key: its fields, and the record that one of them holds.
+func spoilKey(t *testing.T, rdb redis.UniversalClient, id string, spoil func(fields, record map[string]any)) {
+	t.Helper()
+	name, _ := lua.RecordKey(id)
+	texts, err := rdb.HGetAll(t.Context(), name).Result()
+	if err != nil || len(texts) == 0 {
+		t.Fatalf("%s: %v, %v", name, texts, err)
+	}
+	fields, record := map[string]any{}, map[string]any{}
+	for field, text := range texts {
+		fields[field] = text
+	}
+	if err := json.Unmarshal([]byte(texts["record"]), &record); err != nil {
+		t.Fatal(err)
+	}
+	spoil(fields, record)
+	if fields["record"] == texts["record"] {
+		text, err := json.Marshal(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields["record"] = string(text)
+	}
+	if err := rdb.HSet(t.Context(), name, fields).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func TestNoSecretInRedis(t *testing.T) {
 	t.Parallel()
@@ -218,11 +260,17 @@ func TestOutageIsUnavailable(t *testing.T) {
 	store := redisstore.New(rdb)
 	for what, call := range map[string]func() error{
 		"Find":       func() error { _, err := store.Find(t.Context(), record.ID); return err },
-		"FindDigest": func() error { _, err := store.FindDigest(t.Context(), record.Digest); return err },
+		"FindDigest": func() error { _, err := store.FindDigest(t.Context(), record.Credentials[0].Digest); return err },
 		"Create":     func() error { _, err := store.Create(t.Context(), record); return err },
-		"SetState": func() error {
-			_, err := store.SetState(t.Context(), record.Org, record.ID, authkey.StateRevoked, "")
+		"Change":     func() error { _, err := store.Change(t.Context(), record, "test"); return err },
+		"Project":    func() error { _, err := store.Project(t.Context(), record.Org, "shop"); return err },
+		"SetProject": func() error {
+			_, err := store.SetProject(t.Context(), authkey.Project{Org: record.Org, Name: "shop", State: authkey.StateActive})
 			return err
+		},
+		"Projects": func() error { _, _, err := store.Projects(t.Context(), record.Org, "", 1); return err },
+		"NoteUses": func() error {
+			return store.NoteUses(t.Context(), []authkey.Use{{Key: record.ID, Credential: record.ID, At: record.CreatedAt}})
 		},
 		"List": func() error { _, _, err := store.List(t.Context(), record.Org, "", "", 1); return err },
 	} {
@@ -245,6 +293,7 @@ func TestFaultsOfNew(t *testing.T) {
 		"nil option":   redisstore.New(rdb, nil),
 		"zero timeout": redisstore.New(rdb, redisstore.WithTimeout(0)),
 		"long timeout": redisstore.New(rdb, redisstore.WithTimeout(time.Minute)),
+		"nil sealer":   redisstore.New(rdb, redisstore.WithSealer(nil)),
 		"zero Store":   {},
 		"nil Store":    nil,
 	} {
@@ -259,8 +308,15 @@ func TestFaultsOfNew(t *testing.T) {
 			fails(t, "FindDigest", err, authkey.ErrInvalid)
 			_, err = store.Create(context.Background(), authkey.Record{})
 			fails(t, "Create", err, authkey.ErrInvalid)
-			_, err = store.SetState(context.Background(), "o", "x", authkey.StateActive, "")
-			fails(t, "SetState", err, authkey.ErrInvalid)
+			_, err = store.Change(context.Background(), authkey.Record{}, "test")
+			fails(t, "Change", err, authkey.ErrInvalid)
+			_, err = store.Project(context.Background(), "o", "x")
+			fails(t, "Project", err, authkey.ErrInvalid)
+			_, err = store.SetProject(context.Background(), authkey.Project{})
+			fails(t, "SetProject", err, authkey.ErrInvalid)
+			_, _, err = store.Projects(context.Background(), "o", "", 1)
+			fails(t, "Projects", err, authkey.ErrInvalid)
+			fails(t, "NoteUses", store.NoteUses(context.Background(), nil), authkey.ErrInvalid)
 			_, _, err = store.List(context.Background(), "o", "", "", 1)
 			fails(t, "List", err, authkey.ErrInvalid)
 		})

@@ -41,9 +41,7 @@ func (s suite) list(t *testing.T) {
 		t.Errorf("a listed record carries epoch %d", page[0].Epoch)
 	}
 	same(t, "List", page[0], stored)
-	if _, err := s.SetState(t.Context(), s.org, stored.ID, authkey.StateRevoked, ""); err != nil {
-		t.Fatal(err)
-	}
+	s.mustChange(t, stored, func(r *authkey.Record) { r.State = authkey.StateRevoked })
 	if page, _, err = s.List(t.Context(), s.org, "", "", 10); err != nil || len(page) != 1 || page[0].State != authkey.StateRevoked {
 		t.Errorf("List after a revocation: %+v, %v", page, err)
 	}

@@ -72,8 +72,8 @@ func TestKeyBodies(t *testing.T) {
 		{"empty kind", `{"kind":""}`, 422, "/kind"},
 		{"control character", `{"name":"a\n"}`, 422, "/name"},
 		{"long name", `{"name":"` + strings.Repeat("a", 129) + `"}`, 422, "/name"},
-		{"scope with a blank", `{"scopes":["a b"]}`, 422, ""},
-		{"scope twice", `{"scopes":["a","a"]}`, 422, ""},
+		{"scope with a blank", `{"scopes":["a b"]}`, 422, "/scopes"},
+		{"scope twice", `{"scopes":["a","a"]}`, 422, "/scopes"},
 		{"past", `{"expires_at":"2020-01-01T00:00:00Z"}`, 422, "/expires_at"},
 		{"end before the beginning", `{"not_before":"2198-01-01T00:00:00Z","expires_at":"2197-01-01T00:00:00Z"}`, 422, "/expires_at"},
 		{"never before", `{"not_before":"never"}`, 422, "/not_before"},
@@ -184,8 +184,20 @@ func (s brokenStore) Create(context.Context, authkey.Record) (authkey.Record, er
 	return authkey.Record{}, s.err
 }
 
-func (s brokenStore) SetState(context.Context, string, string, authkey.State, string) (authkey.Record, error) {
+func (s brokenStore) Change(context.Context, authkey.Record, string) (authkey.Record, error) {
 	return authkey.Record{}, s.err
+}
+
+func (s brokenStore) Project(context.Context, string, string) (authkey.Project, error) {
+	return authkey.Project{}, s.err
+}
+
+func (s brokenStore) SetProject(context.Context, authkey.Project) (authkey.Project, error) {
+	return authkey.Project{}, s.err
+}
+
+func (s brokenStore) Projects(context.Context, string, string, int) ([]authkey.Project, string, error) {
+	return nil, "", s.err
 }
 
 func (s brokenStore) List(context.Context, string, string, string, int) ([]authkey.Record, string, error) {

@@ -144,7 +144,7 @@ func (s *Resources) revokeKey(c *rest.Call) (rest.Reply, error) {
 	if err != nil {
 		return rest.Reply{}, err
 	}
-	if _, err := s.Store.SetState(c.Context(), c.Org, c.ID, authkey.StateRevoked, reason); err != nil {
+	if _, err := s.Issuer.SetState(c.Context(), c.Org, c.ID, 0, authkey.StateRevoked, reason); err != nil {
 		return rest.Reply{}, err
 	}
 	if record.State != authkey.StateRevoked {
