@@ -59,11 +59,11 @@ type CORS struct {
 // are not granted.
 //
 // A preflight has to reach the stage. Around the whole router it always does: httpkit.Middleware(auth)(mux), or
-// Use of gin.Engine and echo.Echo. Middleware of a gin or Echo group, and of one route, is run for the methods that
-// have a route there, so add one for OPTIONS: group.OPTIONS("/*path", ginkit.Middleware(auth), handler) in gin,
-// group.OPTIONS("/*", handler, echokit.Middleware(auth)) in Echo, and "OPTIONS /v1/" as a pattern of
-// http.ServeMux. The handler answers an OPTIONS that is no preflight. Do not use another CORS middleware beside
-// it, and stand LimitBy behind the stage where pages have to read its refusals.
+// Use of gin.Engine, echo.Echo and Echo's groups. Middleware of a gin group or of one route is run only for the
+// methods that have a route there, so add one for OPTIONS: group.OPTIONS("/*path", ginkit.Middleware(auth), handler)
+// in gin, e.OPTIONS("/v1/*", handler, echokit.Middleware(auth)) in Echo, and the pattern "OPTIONS /v1/" in
+// http.ServeMux. The handler answers an OPTIONS that is no preflight. Put no other CORS middleware beside it, and
+// LimitBy within the stage where pages have to read its refusals.
 func WithCORS(cors CORS) Option {
 	return optionFunc(func(c *config) error {
 		rules, err := newCORS(cors)

@@ -64,7 +64,7 @@ func Run(t *testing.T, adapter Adapter) {
 	t.Helper()
 	for _, scenarios := range [][]scenario{
 		credentials(), sources(), guards(), modes(), budgets(), limits(), candidates(), fields(), costs(), holds(), failures(), networks(),
-		passages(), usages(), requestIDs(), panics(), routing(), protocol(),
+		passages(), usages(), requestIDs(), panics(), routing(), protocol(), restrictions(), cors(),
 	} {
 		for _, s := range scenarios {
 			t.Run(s.name, func(t *testing.T) {
