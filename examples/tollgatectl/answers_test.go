@@ -1,0 +1,306 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tollgate-go/tollgate/examples/tollgatectl/internal/cli"
+)
+
+// What an answer ends a process with.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		answer canned
+		want   int
+		stderr string
+	}{
+		{"fine", canned{body: `{"name":"gold"}`}, cli.Done, ""},
+		{"401", canned{status: 401, body: `{"code":"invalid_credential"}`}, cli.Failed, "401 invalid_credential"},
+		{"403", canned{status: 403, body: `{"code":"insufficient_scope"}`}, cli.Failed, "insufficient_scope"},
+		{"404", canned{status: 404, body: `{"code":"not_found"}`}, cli.NotFound, "404 not_found"},
+		{"404 of a part", canned{status: 404, body: `{"code":"not_served"}`}, cli.Failed, "not_served"},
+		{"404 of another server", canned{status: 404, body: "<html>", mediaType: "text/html"}, cli.Failed, "is the server's URL right?"},
+		{"404 without a body", canned{status: 404}, cli.Failed, "is the server's URL right?"},
+		{"409", canned{status: 409, body: `{"code":"conflict"}`}, cli.Conflict, "conflict"},
+		{"412", canned{status: 412, body: `{"code":"precondition_failed"}`}, cli.Conflict, "precondition_failed"},
+		{"422", canned{status: 422, body: `{"code":"invalid_fields"}`}, cli.Failed, "invalid_fields"},
+		{"428", canned{status: 428, body: `{"code":"precondition_required"}`}, cli.Conflict, "precondition_required"},
+		{"429", canned{status: 429, body: `{"code":"too_many"}`}, cli.Unavailable, "too_many"},
+		{"500", canned{status: 500, body: `{"code":"internal"}`}, cli.Failed, "internal"},
+		{"502", canned{status: 502, body: "<html>", mediaType: "text/html"}, cli.Unavailable, "502 Bad Gateway"},
+		{"503", canned{status: 503, body: `{"code":"unavailable"}`}, cli.Unavailable, "unavailable"},
+		{"no JSON", canned{body: "hello"}, cli.Failed, "something else than JSON"},
+		{"half of JSON", canned{body: `{"name":`}, cli.Failed, "something else than JSON"},
+		{"another sort", canned{body: "{}", mediaType: "text/html"}, cli.Failed, "something else than JSON"},
+		{"no object", canned{body: "[]"}, cli.Failed, "no JSON object"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, map[string]canned{"GET /plans/gold": tt.answer})
+			o := process(f.URL+"/admin/", "", "plans", "show", "gold").want(t, tt.want)
+			contains(t, "stderr", o.stderr, tt.stderr)
+			if tt.want != cli.Done && (o.stdout != "" || o.stderr == "") {
+				t.Errorf("stdout %q, stderr %q", o.stdout, o.stderr)
+			}
+		})
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	o := process(server.URL, "", "plans", "show", "gold").want(t, cli.Unavailable)
+	contains(t, "stderr", o.stderr, "connection refused")
+	hung := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hung:
+		case <-r.Context().Done():
+		}
+	}))
+	defer silent.Close()
+	defer close(hung)
+	args := []string{"--timeout", "50ms", "--org", "o", "--project", "p"}
+	o = process(silent.URL, "", append(args, "keys", "show", "k1")...).want(t, cli.Unavailable)
+	contains(t, "stderr", o.stderr, "no answer within 50ms")
+	if strings.Contains(o.stderr, "may have happened") {
+		t.Errorf("a look may have changed something: %s", o.stderr)
+	}
+	o = process(silent.URL, "", append(args, "keys", "revoke", "k1")...).want(t, cli.Unavailable)
+	contains(t, "stderr", o.stderr, "may have happened")
+	o = process(silent.URL, "", append(args, "keys", "create", "--idempotency-key", "abc")...).want(t, cli.Unavailable)
+	contains(t, "stderr", o.stderr, "add --idempotency-key abc")
+}
+
+// A problem says all that the server does, in characters that drive no terminal.
+func TestProblem(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]canned{"PUT /plans/gold": {status: 422, body: `{"code":"invalid\u001b_fields","detail":"Some\u009b fields","request_id":"r1",
+		"errors":[{"pointer":"/rules/0/limit","code":"invalid_value","message":"want \u202e more"},{"pointer":"","code":"x","message":"y"}],"key":"k1","credential":"c1"}`}})
+	o := f.call(`{"rules":[]}`, "plans set gold --if-match 1").want(t, cli.Failed)
+	contains(t, "stderr", o.stderr, `422 invalid\x1b_fields: Some\u009b fields`, `/rules/0/limit: want \u202e more (invalid_value)`,
+		"the body: y (x)", "key: k1", "credential: c1", "request id: r1")
+}
+
+func TestAuditVerify(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]int{
+		`{"ok":true,"entries":3,"head":{"seq":3,"link":"ab"}}`:     cli.Done,
+		`{"ok":false,"broken_at":2,"why":"the link is another's"}`: cli.Broken,
+		`{"ok":"true"}`: cli.Failed,
+		`{}`:            cli.Failed,
+	} {
+		for _, flags := range []string{"", " --json"} {
+			f := newFake(t, map[string]canned{"GET /orgs/acme/audit:verify": {body: body}})
+			o := f.call("", "audit verify"+flags).want(t, want)
+			if want == cli.Broken {
+				contains(t, "stdout", o.stdout, "the link is another's")
+				contains(t, "stderr", o.stderr, "the audit trail is broken: the link is another's")
+			}
+		}
+	}
+	f := newFake(t, map[string]canned{"GET /audit:verify": {body: `{"ok":true}`}})
+	process(f.URL+"/admin", "", "audit", "verify", "--plans").want(t, cli.Done)
+}
+
+func TestSecretIsShownOnce(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, one())
+	o := f.call("", "keys create --project shop").want(t, cli.Done)
+	contains(t, "stdout", o.stdout, "secret", "tg_live_abc", "k1")
+	contains(t, "stderr", o.stderr, "not shown again")
+	for _, line := range []string{"keys create --project shop --secret-only", "keys rotate --project shop k1 --secret-only"} {
+		if o := f.call("", line).want(t, cli.Done); o.stdout != "tg_live_abc\n" || o.stderr != "" {
+			t.Errorf("%s writes %q and %q", line, o.stdout, o.stderr)
+		}
+	}
+	o = f.call("", "keys create --project shop --json").want(t, cli.Done)
+	var key map[string]any
+	if err := json.Unmarshal([]byte(o.stdout), &key); err != nil || key["secret"] != "tg_live_abc" {
+		t.Errorf("--json writes %q: %v", o.stdout, err)
+	}
+	sent := map[string]bool{}
+	for i, line := range f.requests {
+		if strings.HasPrefix(line, http.MethodPost) {
+			sent[f.headers[i].Get("Idempotency-Key")] = true
+		}
+	}
+	if len(sent) != 4 || sent[""] {
+		t.Errorf("of 4 requests, the keys of idempotency are %v", sent)
+	}
+	f.call("", "keys create --project shop --idempotency-key mine").want(t, cli.Done)
+	if got := f.headers[len(f.headers)-1].Get("Idempotency-Key"); got != "mine" {
+		t.Errorf("Idempotency-Key %q, want the one given", got)
+	}
+}
+
+// A secret that would drive the terminal is none, and one that is not written is lost: it says so.
+func TestSecretThatCannotBeShown(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"", "tg\u001b[31m", "tg_live abc", "tg\n"} {
+		text, err := json.Marshal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFake(t, map[string]canned{"POST " + inShop + "/keys": {status: 201, body: `{"id":"k1","secret":` + string(text) + `}`}})
+		for _, flags := range []string{"", " --secret-only", " --json"} {
+			o := f.call("", "keys create --project shop"+flags).want(t, cli.Failed)
+			if o.stdout != "" {
+				t.Errorf("secret %q%s is written: %q", secret, flags, o.stdout)
+			}
+		}
+	}
+	f := newFake(t, one())
+	var stderr strings.Builder
+	env := cli.Env{Stdin: strings.NewReader(""), Stdout: full{}, Stderr: &stderr, Now: time.Now, Getenv: func(string) string { return adminToken }}
+	code := cli.Main(t.Context(), env, []string{"--server", f.URL + "/admin", "--org", "acme", "--project", "shop", "keys", "create"}, commands())
+	if code != cli.Failed {
+		t.Errorf("ended with %d", code)
+	}
+	contains(t, "stderr", stderr.String(), "the secret of key k1 was not written", "rotate or revoke")
+	if strings.Contains(stderr.String(), "tg_live_abc") {
+		t.Errorf("the secret is in %s", stderr.String())
+	}
+}
+
+// full is a disk that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	path := "GET " + inShop + "/keys"
+	f := newFake(t, map[string]canned{
+		path + "?limit=200":             {body: `{"items":[{"id":"a","name":"n\u001b]0;x","scopes":["s","t"],"expires_at":"2026-11-24T08:00:00Z"}],"next":"p2"}`},
+		path + "?cursor=p2&limit=200":   {body: `{"items":[{"id":"b"}],"next":"p3"}`},
+		path + "?cursor=p3&limit=200":   {body: `{"items":[{"id":"c"}]}`},
+		path + "?limit=2":               {body: `{"items":[{"id":"a"}],"next":"p2"}`},
+		path + "?cursor=p2&limit=1":     {body: `{"items":[{"id":"b"}],"next":"p3\u001b"}`},
+		path + "?cursor=loop&limit=200": {body: `{"items":[],"next":"loop"}`},
+	})
+	o := f.call("", "keys list --project shop").want(t, cli.Done)
+	lines := strings.Split(strings.TrimSpace(o.stdout), "\n")
+	if len(lines) != 4 {
+		t.Fatalf("wrote %q", lines)
+	}
+	for i, want := range []string{
+		"ID NAME KIND STATE OWNER PLAN SCOPES EXPIRES",
+		`a n\x1b]0;x - - - - s,t 2026-11-24T08:00:00Z (in 3d)`, "b - - - - - - -", "c - - - - - - -",
+	} {
+		if got := strings.Join(strings.Fields(lines[i]), " "); got != want {
+			t.Errorf("line %d is %q, want %q", i, got, want)
+		}
+	}
+	for flags, want := range map[string]string{"": "a,b,c", " --all": "a,b,c", " --limit 2": "a,b", " --cursor p3": "c"} {
+		o := f.call("", "keys list --project shop --json"+flags).want(t, cli.Done)
+		var document struct {
+			Items []struct{ ID string }
+			Next  string
+		}
+		if err := json.Unmarshal([]byte(o.stdout), &document); err != nil {
+			t.Fatalf("%q: %v", o.stdout, err)
+		}
+		var ids []string
+		for _, item := range document.Items {
+			ids = append(ids, item.ID)
+		}
+		if got := strings.Join(ids, ","); got != want || (document.Next != "") != (want == "a,b") {
+			t.Errorf("%q reads %s and next %q, want %s", flags, got, document.Next, want)
+		}
+	}
+	o = f.call("", "keys list --project shop --limit 2").want(t, cli.Done)
+	contains(t, "stderr", o.stderr, `--cursor p3\x1b`)
+	o = f.call("", "keys list --project shop --cursor loop").want(t, cli.Failed)
+	contains(t, "stderr", o.stderr, "followed by itself")
+}
+
+func TestShow(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]canned{"GET " + inShop + "/keys/k1": {body: `{"zeta":1,"id":"k1","meta":{"b":"2","a":"1"},"scopes":[],
+		"credentials":[{"id":"c1","created_at":"2026-11-20T08:00:00Z"},{"id":"c0","expires_at":"2026-11-21T08:00:00Z"}]}`}})
+	o := f.call("", "keys show --project shop k1").want(t, cli.Done)
+	want := `id      k1
+scopes  -
+meta    a=1 b=2
+zeta    1
+
+credentials
+ID  CREATED_AT                       EXPIRES_AT
+c1  2026-11-20T08:00:00Z (24h ago)   -
+c0  -                                2026-11-21T08:00:00Z (now)
+`
+	squeeze := func(text string) string {
+		var lines []string
+		for line := range strings.Lines(text) {
+			lines = append(lines, strings.Join(strings.Fields(line), " "))
+		}
+		return strings.Join(lines, "\n")
+	}
+	if squeeze(o.stdout) != squeeze(want) {
+		t.Errorf("shows\n%s\nwant\n%s", o.stdout, want)
+	}
+}
+
+// More keys than the route takes at once go out in parts, and pages of a filter are followed.
+func TestBulkInParts(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]canned{"POST /orgs/acme/keys:bulk-revoke": {body: `{"items":[{"id":"x"}]}`}})
+	args := []string{"keys bulk-revoke --yes --json"}
+	for i := range 401 {
+		args = append(args, fmt.Sprint("k", i))
+	}
+	o := f.call("", args...).want(t, cli.Done)
+	if n := strings.Count(o.stdout, `"x"`); len(f.requests) != 3 || n != 3 {
+		t.Errorf("%d requests, %d items", len(f.requests), n)
+	}
+	if strings.Count(f.requests[0], `"k`) != 201 { // with "keys"
+		t.Errorf("the first part is %s", f.requests[0])
+	}
+}
+
+func TestTokenFile(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, one())
+	write := func(text string, mode os.FileMode) string {
+		name := filepath.Join(t.TempDir(), "token")
+		if err := errors.Join(os.WriteFile(name, []byte(text), 0o600), os.Chmod(name, mode)); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	good := write("another-token-of-a-file\n", 0o600)
+	f.call("", "plans show gold --token-file "+good).want(t, cli.Done)
+	if got := f.headers[0].Get("Authorization"); got != "Bearer another-token-of-a-file" {
+		t.Errorf("Authorization %q", got)
+	}
+	for name, want := range map[string]string{
+		write("another-token-of-a-file\n", 0o644): "chmod 600",
+		write("\n", 0o600):                        "is empty",
+		write(strings.Repeat("a", 5000), 0o600):   "longer than 4096 bytes",
+		write("two words", 0o600):                 "visible ASCII",
+		write("a-token\r\nX-Evil: header", 0o600): "visible ASCII",
+		filepath.Join(t.TempDir(), "missing"):     "no such file",
+	} {
+		o := f.call("", "plans show gold --token-file "+name).want(t, cli.Misused)
+		contains(t, "stderr", o.stderr, want)
+		if strings.Contains(o.stderr, "a-token") || strings.Contains(o.stderr, "two words") {
+			t.Errorf("the token is told: %s", o.stderr)
+		}
+	}
+	if !slices.Equal(f.requests, []string{"GET /plans/gold"}) {
+		t.Errorf("asked for %q", f.requests)
+	}
+}
