@@ -43,6 +43,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	c.decisions.Describe(to)
 	c.durations.Describe(to)
 	c.candidates.Describe(to)
+	c.superseded.requests.Describe(to)
 	for _, d := range []*prometheus.Desc{
 		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
@@ -57,6 +58,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	c.decisions.Collect(to)
 	c.durations.Collect(to)
 	c.candidates.Collect(to)
+	c.superseded.requests.Collect(to)
 	c.readServers() // what fails is among the errors
 	c.redisErrors.Collect(to)
 	c.collectServers(to)

@@ -21,6 +21,7 @@
 //	tollgate_store_errors_total                           look-ups that the store of keys did not answer
 //	tollgate_stale_answers_total                          answers of Redis that a change had made old
 //	tollgate_candidate_decisions_total{policy,candidate,verdict}  what a candidate makes of decisions, see below
+//	tollgate_superseded_credential_requests_total{credential}  who still uses an outgoing credential, see below
 //	tollgate_limiters_monitored                           limiters with SetMonitor on: they refuse nobody
 //	tollgate_overrides_ending{within}                     overrides to renew or let go: 1h, 1d, 7d, see below
 //	tollgate_usage_recorded_units_total                   units that the meter took in
@@ -39,8 +40,13 @@
 // A verdict is agree_allow, agree_refuse, would_refuse or would_allow, as package ratelimit has them.
 // [Candidates] tells for which projects most.
 //
-// Every label has a bounded set of values, whatever clients send. No org, project or key is one: what a
-// customer used is in package meter, and this one is not for billing.
+// tollgate_superseded_credential_requests_total counts requests with a good credential that a rotation
+// replaced. Its label is the public id: where that does not rise any more, the credential can be revoked before it
+// ends. Up to 100 have a label of their own until they end, all others share [Other]; a process tells of those that
+// it was shown.
+//
+// Every label has a bounded set of values, whatever clients send. No org, project or key is one, nor any credential
+// but an outgoing one: what a customer used is in package meter, and this one is not for billing.
 package telemetry
 
 import (
@@ -83,6 +89,7 @@ type Collector struct {
 	durations   *prometheus.HistogramVec
 	redisErrors *prometheus.CounterVec
 	candidates  *prometheus.CounterVec
+	superseded  *superseded
 
 	steps, outcomes, codes, endpoints, policies labels
 }
@@ -108,6 +115,7 @@ func New(opts ...Option) (*Collector, error) {
 		candidates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tollgate_candidate_decisions_total", Help: "Decisions on a candidate beside a live policy, by verdict.",
 		}, []string{"policy", "candidate", "verdict"}),
+		superseded: newSuperseded(),
 		// The first three are closed sets; their bounds hold for whoever else sends events.
 		steps: labels{most: 16}, outcomes: labels{most: 16}, codes: labels{most: 64}, policies: labels{most: 2 * maxCandidates},
 		endpoints: labels{most: c.maxEndpoints},
@@ -128,6 +136,7 @@ func (c *Collector) Observe(e middleware.Event) {
 	}
 	outcome, endpoint := c.outcomes.label(string(e.Outcome)), c.endpoints.label(e.Endpoint)
 	c.decisions.WithLabelValues(step, outcome, code, endpoint).Inc()
+	c.superseded.observe(&e)
 	if decides(&e) {
 		for r, verdict := range e.Decision.Candidates() {
 			c.candidates.WithLabelValues(c.policies.label(r.Candidate), c.policies.label(r.Policy), string(verdict)).Inc()
