@@ -27,7 +27,8 @@ func TestOptions(t *testing.T) {
 		{"no client", nil, nil, []string{"client is nil"}},
 		{"nil client", (*redis.Client)(nil), nil, []string{"client is nil"}},
 		{"nil option", rdb, []ratelimit.Option{timeout(time.Second), nil}, []string{"number 2 is nil"}},
-		{"all at once", nil, []ratelimit.Option{timeout(0), orgs(0), nil}, []string{"client is nil", "WithTimeout(0s)", "WithCachedOrgs(0)", "number 3 is nil"}},
+		{"all at once", nil, []ratelimit.Option{timeout(0), orgs(0), nil, ratelimit.WithSealer(nil)},
+			[]string{"client is nil", "WithTimeout(0s)", "WithCachedOrgs(0)", "number 3 is nil", "WithSealer(nil)"}},
 		{"too long", rdb, []ratelimit.Option{timeout(time.Minute + 1)}, []string{"WithTimeout", "1m"}},
 		{"too many", rdb, []ratelimit.Option{orgs(1_000_001)}, []string{"WithCachedOrgs(1000001)"}},
 	} {
@@ -35,11 +36,12 @@ func TestOptions(t *testing.T) {
 			t.Parallel()
 			limiter, limiterErr := ratelimit.New(tt.rdb, tt.opts...)
 			overrides, overridesErr := ratelimit.NewOverrides(tt.rdb, tt.opts...)
+			plans, plansErr := ratelimit.NewPlans(tt.rdb, tt.opts...)
 			ok := len(tt.want) == 0
-			if (limiter != nil) != ok || (overrides != nil) != ok {
-				t.Errorf("New = %v, NewOverrides = %v", limiter, overrides)
+			if (limiter != nil) != ok || (overrides != nil) != ok || (plans != nil) != ok {
+				t.Errorf("New = %v, NewOverrides = %v, NewPlans = %v", limiter, overrides, plans)
 			}
-			for _, err := range []error{limiterErr, overridesErr} {
+			for _, err := range []error{limiterErr, overridesErr, plansErr} {
 				if (err == nil) != ok {
 					t.Errorf("error %v, want one: %t", err, !ok)
 				}
