@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -89,14 +88,14 @@ func (c *cache[V]) len() int {
 	return len(c.entries)
 }
 
-// entry is a credential of a record as the verifier needs it, with the identity made once. Immutable, but for used.
+// entry is a credential of a record as the verifier needs it, with the identity made once. Immutable, but for what used points to.
 type entry struct {
 	identity  Identity
 	state     State // of the key, or StateRevoked where the credential is
 	suspended bool  // the project is
 	notBefore time.Time
 	revision  int64
-	used      *atomic.Int64 // when the credential was last used; nil: nobody wants to know
+	used      *useCell // nil: nobody wants to know
 }
 
 func newEntry(r *Record, c *Credential) *entry {
@@ -140,6 +139,7 @@ func (e *entry) admit(now time.Time) (*Identity, error) {
 	case e.suspended:
 		cause = ErrSuspended
 	default:
+		e.used.note(now)
 		return &e.identity, nil
 	}
 	return nil, fmt.Errorf("%w: credential %s", cause, e.identity.Credential)

@@ -25,6 +25,7 @@ type MemoryStore struct {
 var (
 	_ Store    = (*MemoryStore)(nil)
 	_ UseStore = (*MemoryStore)(nil)
+	_ Rehasher = (*MemoryStore)(nil)
 )
 
 // NewMemoryStore returns an empty store.
@@ -92,6 +93,11 @@ func (m *MemoryStore) Change(ctx context.Context, record Record, _ string) (Reco
 		}
 		return nil
 	})
+}
+
+// Rehash implements Rehasher.
+func (m *MemoryStore) Rehash(ctx context.Context, record Record) (Record, error) {
+	return m.Change(ctx, record, "credential.rehash")
 }
 
 // put stores a record that may be, considering what is there.

@@ -80,6 +80,17 @@ func WithKinds(kinds ...Kind) Option {
 	})
 }
 
+// WithUses notes when credentials open the gate. Default: nobody does.
+func WithUses(u *Uses) Option {
+	return option(func(v *Verifier) error {
+		if u == nil {
+			return fmt.Errorf("%w: WithUses(nil): want one from NewUses", ErrInvalid)
+		}
+		v.uses = u
+		return nil
+	})
+}
+
 // WithHasher makes and compares digests with h. Default: plain SHA-256.
 func WithHasher(h *Hasher) SharedOption {
 	return sharedOption(func(b *basis) error {

@@ -123,11 +123,11 @@ func whose(pointer string) (id, org, project string, ok bool) {
 }
 
 // PutKey writes a key, whose Revision is the one that it has then, and the audit entry of that. expected is the
-// revision that it replaces, 0 for a new key. credentials are the ids that are new with it. A change raises the
-// org's `keys` stamp; a new key does not, since no cache can hold what was not there. Errors: ErrKeyNotFound, also
+// revision that it replaces, 0 for a new key. credentials are the ids that are new with it. raise raises the org's
+// `keys` stamp: a new key need not, since no cache can hold what was not there. Errors: ErrKeyNotFound, also
 // for a key of another org; ErrKeyExists when the key or a credential is there already, or belongs to another
 // bucket's org; ErrKeyRevoked; ErrKeyChanged. Any other error means that it may have been written. One command.
-func (c *Conn) PutKey(ctx context.Context, k Key, expected int64, credentials []string, line audit.Line) error {
+func (c *Conn) PutKey(ctx context.Context, k Key, expected int64, raise bool, credentials []string, line audit.Line) error {
 	record, ok := recordOf(k.Org, k.ID)
 	if !ok && expected == 0 {
 		return ErrKeyExists
@@ -143,8 +143,12 @@ func (c *Conn) PutKey(ctx context.Context, k Key, expected int64, credentials []
 		keys = append(keys, pointer)
 	}
 	project := Escape(k.Project)
+	raised := 0
+	if raise {
+		raised = 1
+	}
 	args := append([]any{
-		expected, k.Org, project, project + ":" + k.ID, k.State, k.Revision, k.Record, k.Seal, k.pointer(),
+		expected, raised, k.Org, project, project + ":" + k.ID, k.State, k.Revision, k.Record, k.Seal, k.pointer(),
 	}, lineArgs(line)...)
 	return c.put(ctx, keyScript, keys, args)
 }

@@ -1,9 +1,11 @@
--- key.lua: writes the record of a key of an org, new or changed, and with a change the org's `keys` stamp, so that
--- every cached key of the org is old from then on. After audit.lua, which is part of the script.
+-- key.lua: writes the record of a key of an org, new or changed, and with the same step the org's `keys` stamp, so
+-- that every cached key of the org is old from then on. After audit.lua, which is part of the script.
 --
 -- KEYS   1 the org's epoch; 2 the key: a hash; 3 the org's index of keys; 4 its index of projects; 5 its audit
 --        trail; from 6 on the credentials that are new: strings
 -- ARGV   expected      the revision to change; 0: there must be no such key
+--        raise         1: the stamp too. 0 where no cache can hold what is no more: for a new key, which nobody holds,
+--                      the org's other callers are not made to read anew
 --        org, project, member of the index, state, revision, record, seal
 --                      what is written; the record is the caller's, and names org, state and revision too
 --        pointer       the value of each new credential
@@ -12,13 +14,10 @@
 --          code  1 written; -1 not found; -2 the key or a credential is there already; -3 revoked, which is for
 --                good: no other state comes after it; -4 another revision
 -- Units  microseconds since 1970. Clock: TIME, once. TTL none.
---
--- Making a key leaves the stamp as it is: nobody holds what was not there, and the org's other callers are not made
--- to read anew.
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
 local epoch, key, index, projects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local expected, org, project, member, state, revision = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local expected, raise, org, project, member, state, revision = unpack(ARGV, 1, 7)
 
 local function answer(code) return { code, now } end
 
@@ -38,14 +37,14 @@ end
 redis.call('ZCARD', index)
 redis.call('ZCARD', projects)
 local stamp = tonumber(redis.call('HGET', epoch, 'keys') or '')
-local note = trail(KEYS[5], ARGV[10], ARGV[11], ARGV[12])
+local note = trail(KEYS[5], ARGV[11], ARGV[12], ARGV[13])
 
 redis.call('HSET', key, 'org', org, 'project', project, 'state', state, 'revision', revision,
-  'record', ARGV[7], 'seal', ARGV[8])
+  'record', ARGV[8], 'seal', ARGV[9])
 redis.call('ZADD', index, 0, member)
 redis.call('ZADD', projects, 0, project)
-for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[9]) end
-if expected ~= '0' then
+for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[10]) end
+if raise == '1' then
   -- Damage must not stand in the way of a revocation: a stamp that is no number counts as none.
   if not stamp or stamp < 1 or stamp >= 9007199254740991 then stamp = 0 end
   redis.call('HSET', epoch, 'keys', string.format('%.0f', math.max(now, math.floor(stamp) + 1)))

@@ -43,7 +43,7 @@ func (k *apiKey) put(t *testing.T, expected int64, credentials ...string) error 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k.PutKey(t.Context(), k.Key, expected, credentials, line)
+	return k.PutKey(t.Context(), k.Key, expected, expected != 0, credentials, line)
 }
 
 func (k *apiKey) create(t *testing.T) {

@@ -46,6 +46,7 @@ type Store struct {
 var (
 	_ authkey.Store    = (*Store)(nil)
 	_ authkey.UseStore = (*Store)(nil)
+	_ authkey.Rehasher = (*Store)(nil)
 )
 
 // Option sets up New.
@@ -163,21 +164,31 @@ func (s *Store) find(ctx context.Context, credential string) (authkey.Record, er
 // key opens it.
 func (s *Store) Create(ctx context.Context, record authkey.Record) (authkey.Record, error) {
 	record.Revision = 1
-	return s.put(ctx, record, 0, "key.create")
+	return s.put(ctx, record, 0, "key.create", false)
 }
 
 // Change implements authkey.Store. Cost: two round trips more than Create.
 func (s *Store) Change(ctx context.Context, record authkey.Record, action string) (authkey.Record, error) {
+	return s.change(ctx, record, action, true)
+}
+
+// Rehash implements authkey.Rehasher. Cost: as Change.
+func (s *Store) Rehash(ctx context.Context, record authkey.Record) (authkey.Record, error) {
+	return s.change(ctx, record, "credential.rehash", false)
+}
+
+func (s *Store) change(ctx context.Context, record authkey.Record, action string, raise bool) (authkey.Record, error) {
 	expected := record.Revision
 	if expected == 0 {
 		expected = -1 // no record has it; 0 would make one
 	}
 	record.Revision++
-	return s.put(ctx, record, expected, action)
+	return s.put(ctx, record, expected, action, raise)
 }
 
-// put writes a record in the place of the one with the expected revision; 0: of none.
-func (s *Store) put(ctx context.Context, record authkey.Record, expected int64, action string) (authkey.Record, error) {
+// put writes a record in the place of the one with the expected revision; 0: of none. It raises the org's epoch where
+// others have to notice.
+func (s *Store) put(ctx context.Context, record authkey.Record, expected int64, action string, raise bool) (authkey.Record, error) {
 	ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return authkey.Record{}, err
@@ -196,8 +207,11 @@ func (s *Store) put(ctx context.Context, record authkey.Record, expected int64, 
 		}
 	}
 	fresh, bound := additions(&old, &record)
-	for digest, id := range bound {
-		if err := s.conn.ClaimDigest(ctx, digest, id); err != nil {
+	if err := s.bind(ctx, s.conn.ClaimDigest, bound); err != nil {
+		return authkey.Record{}, translate(err)
+	}
+	if expected != 0 { // a key that opens now must open still if this is cut short; one that is new need not yet
+		if err := s.bind(ctx, s.conn.ConfirmDigest, bound); err != nil {
 			return authkey.Record{}, translate(err)
 		}
 	}
@@ -210,13 +224,13 @@ func (s *Store) put(ctx context.Context, record authkey.Record, expected int64, 
 		ID: record.ID, Org: record.Org, Project: record.Project, State: string(record.State), Revision: record.Revision,
 		Record: string(text), Seal: s.seal(sealedKey, record.Org, record.ID, text),
 	}
-	if err := s.conn.PutKey(ctx, key, expected, fresh, line); err != nil {
+	if err := s.conn.PutKey(ctx, key, expected, raise, fresh, line); err != nil {
 		return authkey.Record{}, translate(err)
 	}
-	for digest, id := range bound {
-		if err := s.conn.ConfirmDigest(ctx, digest, id); err != nil {
-			return authkey.Record{}, fmt.Errorf("%w: credential %s is written, but its key was not bound to it in time: import the key again: %w",
-				authkey.ErrUnavailable, id, err)
+	if expected == 0 {
+		if err := s.bind(ctx, s.conn.ConfirmDigest, bound); err != nil {
+			return authkey.Record{}, fmt.Errorf("%w: key %s is written, but it was not bound to its digest in time: import the key again: %w",
+				authkey.ErrUnavailable, record.ID, err)
 		}
 	}
 	reading := lua.KeyReading{Key: key, Within: lua.ProjectReading{Name: record.Project}, Used: map[string]int64{}}
@@ -226,6 +240,16 @@ func (s *Store) put(ctx context.Context, record authkey.Record, expected int64, 
 	written, err := s.decode(&reading)
 	written.Within = old.Within
 	return written, err
+}
+
+// bind takes one step of binding digests to credentials.
+func (s *Store) bind(ctx context.Context, step func(ctx context.Context, digest, id string) error, bound map[string]string) error {
+	for digest, id := range bound {
+		if err := step(ctx, digest, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // additions returns the ids of the credentials that are new in a record, and those of the foreign ones by digests that

@@ -196,6 +196,35 @@ func (s suite) epochs(t *testing.T) {
 	raised("a suspension")
 }
 
+func (s suite) rehash(t *testing.T) {
+	store, ok := s.Store.(authkey.Rehasher)
+	if !ok {
+		return // it need not
+	}
+	record := s.record(t, "shop")
+	record.Credentials[0].Foreign = true
+	record = s.create(t, record)
+	old, epoch := record.Credentials[0].Digest, s.mustFind(t, record.ID).Epoch
+	moved := record
+	moved.Credentials = slices.Clone(record.Credentials)
+	moved.Credentials[0].Digest, moved.Credentials[0].PepperVersion = digestOf("moved"+record.ID), "v2"
+	got, err := store.Rehash(t.Context(), moved)
+	if err != nil {
+		t.Fatalf("Rehash: %v", err)
+	}
+	_, err = store.Rehash(t.Context(), moved)
+	fails(t, "Rehash of another revision", err, authkey.ErrConflict)
+	moved.Revision++
+	same(t, "Rehash", got, moved)
+	found, err := s.FindDigest(t.Context(), moved.Credentials[0].Digest)
+	if err != nil || found.Epoch != epoch {
+		t.Errorf("by the digest of now: epoch %d, %v; want %d, as nothing else changed", found.Epoch, err, epoch)
+	}
+	same(t, "FindDigest", found, moved)
+	_, err = s.FindDigest(t.Context(), old)
+	fails(t, "by the digest of before", err, authkey.ErrUnknown)
+}
+
 func (s suite) copies(t *testing.T) {
 	given := s.record(t, "shop")
 	stored := s.create(t, given)

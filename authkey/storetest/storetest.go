@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) authkey.Store) {
 		{"ChangeRefusesBadValues", suite.changeInvalid},
 		{"ChangeAddsCredentials", suite.changeCredentials},
 		{"ChangesRaiseTheEpoch", suite.epochs},
+		{"RehashRaisesNoEpoch", suite.rehash},
 		{"Project", suite.project},
 		{"ProjectsArePaged", suite.projects},
 		{"UsesMoveForward", suite.uses},
