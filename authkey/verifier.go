@@ -19,18 +19,21 @@ const methodKey = "key"
 // nothing to close.
 type Verifier struct {
 	basis
-	store   Store
-	formats []Format // none: every well-formed key
-	foreign bool
-	kinds   []Kind
-	timeout time.Duration
-	good    *cache[*entry]
-	bad     *cache[struct{}]
-	flood   *flood
-	flights singleflight.Group
-	steps   atomic.Int64 // orders the beginnings of flights and of Refresh calls
+	store       Store
+	formats     []Format // none: every well-formed key
+	foreign     bool
+	kinds       []Kind
+	timeout     time.Duration
+	uses        *Uses    // may be nil
+	rehash      Rehasher // the store, if it is one
+	wantsRehash bool
+	good        *cache[*entry]
+	bad         *cache[struct{}]
+	flood       *flood
+	flights     singleflight.Group
+	steps       atomic.Int64 // orders the beginnings of flights and of Refresh calls
 
-	hits, negativeHits, misses, storeErrors atomic.Uint64
+	hits, negativeHits, misses, storeErrors, rehashes, rehashErrors atomic.Uint64
 }
 
 // New returns a verifier over a store. It does no I/O and starts nothing. Faults are ErrInvalid, all
@@ -52,6 +55,9 @@ func New(store Store, opts ...Option) (*Verifier, error) {
 			continue
 		}
 		faults = append(faults, opt.apply(v))
+	}
+	if v.rehash, _ = store.(Rehasher); v.wantsRehash && v.rehash == nil {
+		faults = append(faults, fmt.Errorf("%w: WithRehash: the store %T cannot replace digests", ErrInvalid, store))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -141,6 +147,8 @@ type Stats struct {
 	Misses          uint64 // had to ask the store, alone or with others
 	StoreErrors     uint64 // look-ups that the store did not answer
 	Throttled       uint64 // look-ups that were not made, see WithUnknownRate
+	Rehashes        uint64 // digests that were replaced by ones under the current pepper; see WithRehash
+	RehashErrors    uint64 // digests that could not be, and are tried again
 	Entries         int    // records cached now, ended ones included
 	NegativeEntries int    // unknown keys remembered now, ended ones included
 }
@@ -153,6 +161,8 @@ func (v *Verifier) Stats() Stats {
 		Misses:          v.misses.Load(),
 		StoreErrors:     v.storeErrors.Load(),
 		Throttled:       v.flood.refused.Load(),
+		Rehashes:        v.rehashes.Load(),
+		RehashErrors:    v.rehashErrors.Load(),
 		Entries:         v.good.len(),
 		NegativeEntries: v.bad.len(),
 	}
@@ -235,6 +245,8 @@ func (v *Verifier) fly(ctx context.Context, q question) (found finding) {
 			v.flood.giveBack()
 		}
 		found.fresh = newEntry(&record, credential)
+		found.fresh.used = v.uses.cell(record.ID, credential.ID)
+		v.rehashed(ctx, q, &record, credential)
 		found.held = v.good.put(q.sum, found.fresh, from, v.now(), (*entry).outlasts)
 		v.bad.drop(q.sum)
 	case errors.Is(err, ErrUnknown):
