@@ -42,6 +42,10 @@ func UsageKey(org, hour string) string { return orgKey(org, "usage", hour) }
 // UsageMarkKey names the mark of the last usage batch that a process applied to an org.
 func UsageMarkKey(org, process string) string { return orgKey(org, "usage", "mark", process) }
 
+// IdempotencyKey names what is remembered of a request of an org, by a word that stands for its actor, its route and
+// its idempotency key.
+func IdempotencyKey(org, request string) string { return orgKey(org, "idempotency", request) }
+
 // PlansKey names the hash of all plans, by their name, as a bucket has it: each has a copy, since what a
 // script reads lies in one slot.
 func PlansKey(bucket string) string { return join(bucket, "", "plans") }

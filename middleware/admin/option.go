@@ -7,7 +7,10 @@ import (
 	"path"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/limits"
 	"github.com/tollgate-go/tollgate/middleware/meter"
@@ -168,6 +171,23 @@ func WithRoute(endpoint string, policies ...ratelimit.Policy) Option {
 func WithRequiredPreconditions() Option {
 	return optionFunc(func(c *config) error {
 		c.server.RequirePreconditions = true
+		return nil
+	})
+}
+
+// WithIdempotency honours the field Idempotency-Key where a secret is issued, on every replica: a request that is
+// sent again with the same one, of 1 to 128 visible ASCII characters, does nothing for 24 hours. If the first
+// succeeded, it is 409 "secret_already_issued" with the members key and credential; while that is under way, and for
+// up to 30 seconds after it ended without an answer, 409 "in_progress"; with another body, 422
+// "idempotency_mismatch". A request that was refused may be sent again. Each costs two calls of Redis. Without the
+// option a request with the field is 400: it would promise what nobody keeps.
+func WithIdempotency(rdb redis.UniversalClient) Option {
+	return optionFunc(func(c *config) error {
+		conn, err := lua.NewConn(rdb)
+		if err != nil {
+			return fmt.Errorf("%w option: WithIdempotency: %w", ErrInvalid, err)
+		}
+		c.server.Claims = conn
 		return nil
 	})
 }

@@ -27,7 +27,7 @@ type endpoint struct {
 	*Server
 	operations map[string]*Operation // by method
 	parts      []string              // of the path
-	absent     func() *Error       // the answer to whoever is authorized; nil: see operations
+	absent     func() *Error         // the answer to whoever is authorized; nil: see operations
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -2,44 +2,26 @@ package rest
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
 )
 
-// Claims counts requests by their Idempotency-Key, for all replicas. Implementations are safe for concurrent use.
-type Claims interface {
-	// Claim takes a key of an org for a request with this body, until Finish or Release; for a short time only, so
-	// that a crash locks nothing for long.
-	Claim(ctx context.Context, org, key, body string) (Claim, error)
-	// Finish keeps what came of a claimed request for as long as a repeat is to be known.
-	Finish(ctx context.Context, org, key, body string, claim Claim) error
-	// Release gives the key back: nothing was done.
-	Release(ctx context.Context, org, key string, claim Claim) error
-}
-
-// Claim is what is known of an Idempotency-Key.
-type Claim struct {
-	State           ClaimState
-	Owner           string // who claimed it, for Finish and Release
-	Key, Credential string // what came of the request, if it was finished
-}
-
-// ClaimState says what a request may do with its Idempotency-Key.
-type ClaimState int
-
-// The states of a claim.
+// What is remembered of requests with an Idempotency-Key.
 const (
-	ClaimTaken    ClaimState = iota + 1 // by this request: go on
-	ClaimUnderWay                       // by another, which is not finished
-	ClaimFinished                       // by another, which succeeded
-	ClaimMismatch                       // by another with another body
+	maxIdempotencyKey = 128              // bytes
+	claimTime         = 30 * time.Second // more than any action takes: a crash locks the key for no longer
+	keepTime          = 24 * time.Hour   // a repeat is known
+	claimTimeout      = 2 * time.Second  // of one call
 )
-
-const maxIdempotencyKey = 128
 
 // once runs the operation; under its Idempotency-Key, if it has one that is heeded.
 func (c *Call) once() (Reply, error) {
@@ -74,41 +56,47 @@ func digestOf(parts ...string) string {
 
 // claimed runs the operation if nobody else did. A failure that may have changed something leaves the claim to
 // its end, so that a hasty repeat does not do it twice.
-func (c *Call) claimed(key, body string) (Reply, error) {
-	claims := c.server.Claims
-	claim, err := claims.Claim(c.Context(), c.Org, key, body)
-	if err != nil {
+func (c *Call) claimed(request, body string) (Reply, error) {
+	owner := rand.Text()
+	if err := c.claim(request, body, owner); err != nil {
 		return Reply{}, err
 	}
-	switch claim.State {
-	case ClaimMismatch:
-		return Reply{}, NewProblem(http.StatusUnprocessableEntity, CodeMismatch, "This Idempotency-Key was there before, with another body.")
-	case ClaimUnderWay:
-		c.Header().Set("Retry-After", retryAfter)
-		return Reply{}, NewProblem(http.StatusConflict, CodeUnderWay, "A request with this Idempotency-Key is under way, or ended without an answer just now.")
-	case ClaimFinished:
-		p := NewProblem(http.StatusConflict, CodeIssued, "This request was answered before. A secret is shown once; rotate the key if it is lost.")
-		p.Key, p.Credential = claim.Key, claim.Credential
-		return Reply{}, p
-	case ClaimTaken:
-	default:
-		return Reply{}, errClaim
-	}
 	reply, err := c.operation.Do(c)
-	// What comes of it has to be noted even if the client went away meanwhile.
-	ctx := context.WithoutCancel(c.Context())
-	if err == nil {
-		claim.Key, claim.Credential = reply.Key, reply.Credential
-		c.note(claims.Finish(ctx, c.Org, key, body, claim))
-		return reply, nil
+	if err != nil && Explain(err).Status >= http.StatusInternalServerError {
+		return Reply{}, err
 	}
-	if Explain(err).Status < http.StatusInternalServerError {
-		c.note(claims.Release(ctx, c.Org, key, claim))
+	// What came of it is noted even if the client went away meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), claimTimeout)
+	defer cancel()
+	if err != nil {
+		c.note(c.server.Claims.ReleaseClaim(ctx, c.Org, request, owner))
+		return Reply{}, err
 	}
-	return Reply{}, err
+	c.note(c.server.Claims.FinishClaim(ctx, c.Org, request, body, owner, reply.Key, reply.Credential, keepTime))
+	return reply, nil
 }
 
-var errClaim = errors.New("admin: the claim of an Idempotency-Key has no state")
+// claim returns nil if the request is this call's to answer.
+func (c *Call) claim(request, body, owner string) error {
+	ctx, cancel := context.WithTimeout(c.Context(), claimTimeout)
+	defer cancel()
+	claimed, err := c.server.Claims.Claim(ctx, c.Org, request, body, owner, claimTime)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	switch claimed.State {
+	case lua.ClaimMismatch:
+		return NewProblem(http.StatusUnprocessableEntity, CodeMismatch, "This Idempotency-Key was there before, with another request.")
+	case lua.ClaimUnderWay:
+		c.Header().Set("Retry-After", strconv.FormatInt(int64(claimed.Wait/time.Second)+1, 10))
+		return NewProblem(http.StatusConflict, CodeUnderWay, "A request with this Idempotency-Key is under way, or ended without an answer just now.")
+	case lua.ClaimFinished:
+		p := NewProblem(http.StatusConflict, CodeIssued, "This request was answered before, with a secret, which is shown once. If it is lost, rotate the key.")
+		p.Key, p.Credential = claimed.Key, claimed.Credential
+		return p
+	}
+	return nil
+}
 
 // note logs that the end of a claim could not be written. The answer stands: the client has it.
 func (c *Call) note(err error) {

@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"regexp"
 
+	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
 )
 
@@ -46,7 +47,7 @@ type Server struct {
 	Observe func(*Call) context.Context
 	Report  func(*Call, Change)
 	Log     *slog.Logger
-	Claims  Claims // nil: a request with an Idempotency-Key is refused
+	Claims  *lua.Conn // remembers requests with an Idempotency-Key; nil: such are refused
 	// RequirePreconditions refuses a conditional operation without If-Match and If-None-Match.
 	RequirePreconditions bool
 }
