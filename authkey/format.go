@@ -128,16 +128,18 @@ func checksum(body string) (digits [checksumLen]byte) {
 	return digits
 }
 
-// randomBase62 draws n digits. Bytes of 248 and more are thrown away: 248 is the largest multiple of 62
-// that fits, so that every digit is equally likely.
+// fairBytes is the largest multiple of 62 that fits a byte. A byte from there on is thrown away, so that every digit is
+// equally likely.
+const fairBytes = 256 / 62 * 62
+
+// randomBase62 draws n digits.
 func randomBase62(n int) string {
-	const fair = 256 / 62 * 62
 	digits := make([]byte, 0, n)
 	var pool [64]byte
 	for {
 		_, _ = rand.Read(pool[:]) // never fails: the runtime stops the process instead
 		for _, b := range pool {
-			if b >= fair {
+			if b >= fairBytes {
 				continue
 			}
 			digits = append(digits, base62[b%62])

@@ -30,6 +30,11 @@ type NewKey struct {
 	Meta      map[string]string
 	NotBefore time.Time // zero: valid at once
 	ExpiresAt time.Time // zero: never; else in the future
+
+	// Source names an imported key in the system that it comes from, such as "api_keys 17", in up to 128 bytes; it
+	// is not stored. The id is made of it and of Org, so that one source is imported once, whatever the pepper is
+	// by then, and an import that broke off goes on where it was. Empty: a random id. Only for imports.
+	Source string
 }
 
 // Issuer makes keys and changes them. Make it with NewIssuer. Safe for concurrent use. Who does it is told by the
@@ -49,8 +54,9 @@ type issuerOption func(*Issuer) error
 
 func (o issuerOption) applyIssuer(i *Issuer) error { return o(i) }
 
-// WithMinForeignLength lets Import take keys of n bytes or more, 1 to 256. Default 16, about 128 bits if
-// they are random. With shorter keys a pepper is needed, since a reader of the store could guess them.
+// WithMinForeignLength lets Import take keys of n bytes or more, 1 to 256. Default 16, about 128 bits if they are
+// random. Below that NewIssuer wants a hasher whose first pepper is a secret (see WithHasher), since a reader of the
+// store could guess the keys.
 func WithMinForeignLength(n int) IssuerOption {
 	return issuerOption(func(i *Issuer) error {
 		if n < 1 || n > maxKeyLen {
@@ -88,6 +94,9 @@ func NewIssuer(store Store, format Format, opts ...IssuerOption) (*Issuer, error
 		}
 		faults = append(faults, opt.applyIssuer(i))
 	}
+	if i.minForeignLen < defaultMinForeignLen && i.hasher.all()[0].secret == nil {
+		faults = append(faults, fmt.Errorf("%w: WithMinForeignLength(%d): below %d, want WithHasher with a pepper first", ErrInvalid, i.minForeignLen, defaultMinForeignLen))
+	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
@@ -98,6 +107,9 @@ func NewIssuer(store Store, format Format, opts ...IssuerOption) (*Issuer, error
 // joins every fault of the NewKey; otherwise errors are the store's, and the key is then void. Cost: one
 // Store.Create.
 func (i *Issuer) Issue(ctx context.Context, key NewKey) (Record, Presented, error) {
+	if key.Source != "" {
+		return Record{}, Presented{}, fmt.Errorf("%w: Source: a key that is issued has none", ErrInvalid)
+	}
 	presented, id := i.format.Mint(key.Org)
 	digest, version := i.hasher.Digest(presented)
 	record, err := i.create(ctx, key, Credential{ID: id, Digest: digest, PepperVersion: version})
@@ -105,32 +117,6 @@ func (i *Issuer) Issue(ctx context.Context, key NewKey) (Record, Presented, erro
 		return Record{}, Presented{}, err
 	}
 	return record, presented, nil
-}
-
-// Import stores a record for a key that some other system handed out: 16 bytes (see WithMinForeignLength)
-// to 256 visible ASCII characters. A verifier finds it by digest, if made WithForeignKeys. ErrExists when
-// the key is there already; ErrInvalid for a key of the form that Mint gives, which is found by its id.
-// Cost: one Store.Create.
-func (i *Issuer) Import(ctx context.Context, presented Presented, key NewKey) (Record, error) {
-	text := presented.Reveal()
-	if len(text) < i.minForeignLen || len(text) > maxKeyLen || !onlyVisible(text) {
-		return Record{}, fmt.Errorf("%w: foreign key: want %d to %d visible ASCII characters", ErrInvalid, i.minForeignLen, maxKeyLen)
-	}
-	if _, err := Parse(text); err == nil {
-		return Record{}, fmt.Errorf("%w: foreign key: it has the form of a key minted here; create its record with its own id", ErrInvalid)
-	}
-	digest, version := i.hasher.Digest(presented)
-	return i.create(ctx, key, Credential{ID: newID(key.Org), Digest: digest, PepperVersion: version, Foreign: true})
-}
-
-// ImportDigest is Import for a key of which only the plain SHA-256 is known, as other systems keep it. How long the key
-// is nobody can tell: import only what was drawn from 128 random bits or more. A hasher with peppers has to list the
-// zero Pepper too, or no verifier would accept the key; else ErrInvalid.
-func (i *Issuer) ImportDigest(ctx context.Context, digest Digest, key NewKey) (Record, error) {
-	if _, ok := i.hasher.digestWith("", Presented{}); !ok {
-		return Record{}, fmt.Errorf("%w: ImportDigest: a digest without pepper needs the zero Pepper in NewHasher", ErrInvalid)
-	}
-	return i.create(ctx, key, Credential{ID: newID(key.Org), Digest: digest, Foreign: true})
 }
 
 // create completes a record and stores it.

@@ -129,7 +129,7 @@ func TestImportRefuses(t *testing.T) {
 			}
 		})
 	}
-	short, err := authkey.NewIssuer(g.store, mustFormat(t, "acme", "live"), authkey.WithMinForeignLength(4))
+	short, err := authkey.NewIssuer(g.store, mustFormat(t, "acme", "live"), authkey.WithMinForeignLength(4), authkey.WithHasher(peppered(t, "v1")))
 	if err != nil {
 		t.Fatal(err)
 	}
