@@ -78,9 +78,14 @@ func (a *Admission) ask(l *limit) (ratelimit.Request, *Error) {
 	if a.identity == nil || a.identity.Org == "" {
 		return request, errUnavailable(errors.New("middleware: the authenticator returned an identity without an org"))
 	}
+	a.fillIdentity(&request)
+	return request, nil
+}
+
+// fillIdentity tells a limiter who is calling.
+func (a *Admission) fillIdentity(request *ratelimit.Request) {
 	id := a.identity
 	request.Org, request.Project, request.Key, request.Plan, request.Epoch = id.Org, id.Project, id.Key, id.Plan, id.Epoch
-	return request, nil
 }
 
 // charge asks a policy of the limit for units.
@@ -114,8 +119,7 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 			a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
 			return refusal
 		}
-		id := a.identity
-		request.Org, request.Project, request.Key, request.Plan, request.Epoch = id.Org, id.Project, id.Key, id.Plan, id.Epoch
+		a.fillIdentity(&request)
 		decision, err = l.limiter.Admit(ctx, request)
 	}
 	if errors.Is(err, ratelimit.ErrStale) {

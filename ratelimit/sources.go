@@ -116,7 +116,7 @@ func (l *Limiter) readPlan(ctx context.Context, name string) (*overrideSet, erro
 	return p.set(epoch.Limits), err
 }
 
-// clock estimates Redis time from the last answer. Only the choice of overrides that end depends on it,
+// clock estimates Redis time from the last answer. Only the choice of overrides that begin or end depends on it,
 // and the script verifies that choice; a wrong estimate costs one more call, never a wrong decision.
 type clock struct {
 	began  time.Time

@@ -1,0 +1,202 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/bucket"
+)
+
+// Request asks whether one caller may do one thing now. It is plain data.
+type Request struct {
+	// Org, Project and Key are the identity. All empty: nobody is authenticated, no override applies,
+	// and every charge needs a Value.
+	Org, Project, Key string
+	// Epoch is the stamp that the identity was read under. Zero is not compared.
+	Epoch int64
+	// Plan is the name of the Plan that the identity points to. Empty, the default, or not the name of one: the
+	// policies as coded count, where no override does.
+	Plan string
+	// Endpoint is the method and the route template. Counts are kept for each endpoint.
+	Endpoint string
+	// Charges are decided together, all or nothing: 1 to 64, with different policy names.
+	Charges []Charge
+	// Peek decides and takes nothing.
+	Peek bool
+	// Hold names what the request holds, where a policy has a Lease: up to 128 bytes that no other request
+	// of the org has at the time. Admit makes one if it is empty; one that is known before makes it possible
+	// to settle a request whose answer was lost. Who asks again under one that is held needs room as if it were
+	// new, and holds it once.
+	Hold string
+
+	preview *Override // in place of the org's that has its selector
+}
+
+// Charge asks a policy for units.
+type Charge struct {
+	Policy Policy
+	// Cost is the units to take, 0 to 999,999,999,999,999. Zero takes nothing, and only a limit of zero
+	// refuses it.
+	Cost int64
+	// Value is which of the policy's partitions is charged, where Org, Project and Key do not tell.
+	Value string
+	// AtOnce takes the cost at once, although the policy has a Lease. Concurrency only holds.
+	AtOnce bool
+	// Held is, for Settle and Renew, the cost that Admit was asked for.
+	Held int64
+}
+
+// validate joins every fault of a request; each is ErrInvalid.
+func (r *Request) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w request: "+format, append([]any{ErrInvalid}, args...)...))
+	}
+	if r.Org == "" && (r.Project != "" || r.Key != "" || r.Plan != "" || r.Epoch != 0) {
+		fault("Org is empty, but Project, Key, Plan or Epoch is not")
+	}
+	if len(r.Org) > maxTenant || len(r.Project) > maxTenant || len(r.Key) > maxTenant {
+		fault("Org, Project and Key must be at most %d bytes", maxTenant)
+	}
+	if len(r.Hold) > maxTenant {
+		fault("Hold must be at most %d bytes", maxTenant)
+	}
+	if len(r.Charges) == 0 || len(r.Charges) > lua.MaxPolicies {
+		fault("%d Charges, must be 1 to %d", len(r.Charges), lua.MaxPolicies)
+	}
+	for i := range r.Charges {
+		c := &r.Charges[i]
+		if err := c.Policy.Validate(); err != nil {
+			faults = append(faults, err)
+		}
+		if c.Cost < 0 || c.Cost > MaxLimit {
+			fault("Cost %d of policy %q must be 0 to %d", c.Cost, c.Policy.Name, int64(MaxLimit))
+		}
+		if c.AtOnce && c.Policy.Algorithm == Concurrency {
+			fault("policy %q only holds; it takes nothing AtOnce", c.Policy.Name)
+		}
+		candidate := c.Policy.Candidate != "" // which refuses nothing, not even a request that it cannot count
+		if r.value(c) == "" && !candidate {
+			fault("policy %q is partitioned by %s, and there is no value for it", c.Policy.Name, c.Policy.partition())
+		}
+		if len(c.Value) > maxValue && !candidate || len(r.Endpoint) > maxEndpoint {
+			fault("Value and Endpoint must be at most %d and %d bytes", maxValue, maxEndpoint)
+		}
+		for j := range i {
+			if r.Charges[j].Policy.name() == c.Policy.name() {
+				fault("two policies are named %q", c.Policy.name())
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// value returns which partition of its kind a charge goes to.
+func (r *Request) value(c *Charge) string {
+	if r.Org != "" {
+		switch c.Policy.partition() {
+		case ByProject:
+			return r.Project
+		case ByKey:
+			return r.Key
+		case ByOrg:
+			return r.Org
+		}
+	}
+	return c.Value
+}
+
+// fill puts a request into the script's terms, and tells the limits that it was given. A charge that nothing
+// limits is left out where it would be decided, and so is a candidate that there is no count for.
+func (r *Request) fill(check *lua.Check, from sources, now int64) []effective {
+	check.From, check.Until, check.ID = 0, lua.MaxTime, r.Hold
+	check.Charges = make([]lua.Charge, 0, len(r.Charges))
+	if r.Org != "" {
+		check.Epochs = []lua.Held{{Key: lua.EpochKey(r.Org), Keys: r.Epoch, Limits: from.overrides.stamp}}
+	}
+	if from.plan != nil {
+		check.Epochs = append(check.Epochs, lua.Held{Key: lua.PlansEpochKey(bucket.Of(r.Org)), Limits: from.plan.stamp})
+	}
+	limits := make([]effective, len(r.Charges))
+	for i := range r.Charges {
+		c := &r.Charges[i]
+		e := from.resolve(r, &c.Policy, now)
+		e.unlimited = e.unlimited && (check.Mode == lua.Take || check.Mode == lua.Peek)
+		e.uncounted = e.unlimited || c.Policy.Candidate != "" && !r.countable(c)
+		limits[i] = e
+		check.From, check.Until = max(check.From, e.from), min(check.Until, e.until)
+		if !e.uncounted {
+			check.Charges = append(check.Charges, r.charge(c, &e))
+		}
+	}
+	return limits
+}
+
+func (r *Request) charge(c *Charge, e *effective) lua.Charge {
+	charge := lua.Charge{
+		Key: r.key(c), Algorithm: algorithms[c.Policy.Algorithm].script,
+		Limit: e.limit, Burst: e.burst, Window: e.window.Microseconds(), Start: e.start,
+		Units: c.Cost, Held: c.Held, Change: changes[e.change], Role: c.Policy.role(),
+		Holds: c.Policy.Lease > 0, Lease: c.lease().Microseconds(),
+	}
+	if c.Policy.Algorithm == Concurrency {
+		charge.Window = charge.Lease
+	}
+	if e.level == LevelPolicy {
+		charge.Change = lua.NoChange
+	}
+	return charge
+}
+
+// changes tells what the script calls a Change.
+var changes = map[Change]lua.Change{
+	KeepUsed: lua.KeepUsed, Proportional: lua.Proportional, Additive: lua.Additive, ResetUsed: lua.ResetUsed,
+}
+
+// lease returns for how long the cost is held; zero if it is taken at once.
+func (c *Charge) lease() time.Duration {
+	if c.AtOnce {
+		return 0
+	}
+	return c.Policy.Lease
+}
+
+func (r *Request) key(c *Charge) string {
+	kind, value, algorithm, endpoint := string(c.Policy.partition()), r.value(c), algorithms[c.Policy.Algorithm].key, r.Endpoint
+	if c.Policy.Shared {
+		endpoint = ""
+	}
+	if r.Org == "" {
+		return lua.AnonymousLimitKey(kind, value, endpoint, c.Policy.name(), algorithm)
+	}
+	return lua.LimitKey(r.Org, kind, value, endpoint, c.Policy.name(), algorithm)
+}
+
+// decision reads the script's answer, which has a state for each charge that was counted.
+func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Decision {
+	d := Decision{
+		Allowed: a.Status == lua.Allowed,
+		At:      time.UnixMicro(a.Now).UTC(),
+		Results: make([]Result, len(r.Charges)),
+	}
+	states := a.States
+	for i := range r.Charges {
+		state := new(lua.State)
+		if limits[i].unlimited {
+			state.Done = 1
+		}
+		if !limits[i].uncounted {
+			state, states = &states[0], states[1:]
+		}
+		d.Results[i] = resultOf(&r.Charges[i], limits[i], state, a.Now)
+		if mode == lua.Take && d.Allowed && !limits[i].uncounted && state.Done == 1 && r.Charges[i].lease() > 0 && r.Charges[i].Cost > 0 {
+			d.Hold = r.Hold
+		}
+		if mode == lua.Refund {
+			d.Results[i].Cost, d.Results[i].Exceeded, d.Results[i].RetryAfter = state.Done, false, 0
+		}
+	}
+	return d
+}
