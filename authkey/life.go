@@ -1,6 +1,7 @@
 package authkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -233,7 +234,7 @@ func (i *Issuer) SetProject(ctx context.Context, org, name string, revision int6
 		if err != nil && !errors.Is(err, ErrUnknown) {
 			return Project{}, err
 		}
-		if revision == IfAbsent && project.Revision != 0 || revision > 0 && project.Revision != revision {
+		if revision != 0 && revision != cmp.Or(project.Revision, IfAbsent) {
 			return Project{}, ErrConflict
 		}
 		if project.Revision != 0 && project.State == state && project.Plan == plan && project.Reason == reason {
