@@ -138,8 +138,7 @@ func (o *Origin) matches(s *site) bool {
 		return false
 	}
 	if o.below {
-		name, ok := strings.CutSuffix(s.host, o.host)
-		if !ok || len(name) < 2 || name[len(name)-1] != '.' {
+		if name, ok := strings.CutSuffix(s.host, o.host); !ok || !strings.HasSuffix(name, ".") {
 			return false
 		}
 	} else if s.host != o.host {

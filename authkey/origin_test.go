@@ -38,7 +38,7 @@ func TestOriginMatches(t *testing.T) {
 		{
 			"*.example.com",
 			[]string{"https://a.example.com", "http://a.b.c.example.com", "https://A.Example.Com."},
-			[]string{"https://example.com", "https://.example.com", "https://aexample.com", "https://a.example.com:8080", "https://a.example.com.evil.net", "https://*.example.com"},
+			[]string{"https://example.com", "https://.example.com", "https://aexample.com", "https://badexample.com", "https://a.badexample.com", "https://a.example.com:8080", "https://a.example.com.evil.net", "https://*.example.com"},
 		},
 		{"https://*.example.com:*", []string{"https://a.example.com:1", "https://a.example.com"}, []string{"http://a.example.com:1", "https://example.com:1"}},
 		{"*.localhost:8080", []string{"http://shop.localhost:8080"}, []string{"http://localhost:8080"}},

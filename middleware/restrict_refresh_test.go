@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -59,6 +60,36 @@ func TestRestrictionsOnRefresh(t *testing.T) {
 				t.Errorf("Access-Control-Allow-Origin is %q; may the page read it: %v", got, want)
 			}
 		})
+	}
+}
+
+// A handler may take without a header to write to.
+func TestRestrictionsOnRefreshInHandler(t *testing.T) {
+	t.Parallel()
+	known := demoCallers()
+	fresh := *known.known[goodKey]
+	fresh.Epoch, fresh.SupersededAt = 2, time.Unix(1, 0)
+	known.refreshed = map[string]*authkey.Identity{goodKey: &fresh}
+	epoch := int64(1)
+	limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		if r.Epoch != epoch {
+			return ratelimit.Decision{}, ratelimit.ErrStale
+		}
+		return allow(r)
+	})
+	auth := middleware.Authenticate(known, middleware.WithCORS(middleware.CORS{Origins: []string{"*"}}))
+	r := request(http.MethodGet, "/")
+	r.Header.Set("Origin", "https://shop.test")
+	a, _, refusal := admit(t, auth.RateLimit(limiter, ratelimit.PerMinute(9)), r)
+	refusedAs(t, refusal, 0, "")
+	epoch = 2
+	if err := a.Take(t.Context(), nil, "requests", 1); err != nil || a.Identity() != &fresh {
+		t.Errorf("Take: %v, by %v", err, a.Identity())
+	}
+	epoch, fresh.Networks = 3, prefixes("2001:db8::/32")
+	var refused *middleware.Error
+	if err := a.Take(t.Context(), nil, "requests", 1); !errors.As(err, &refused) || refused.Code != middleware.CodeNetwork {
+		t.Errorf("Take from another network: %v", err)
 	}
 }
 

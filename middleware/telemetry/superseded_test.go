@@ -67,6 +67,7 @@ func TestSupersededCredentialsAreBounded(t *testing.T) {
 				Identity: &authkey.Identity{Credential: credential, SupersededAt: start, ExpiresAt: end},
 			})
 		}
+		show("other", start.Add(time.Second)) // which is not forgotten
 		var want []string
 		for i := range 100 {
 			end := start.Add(time.Hour)
@@ -80,16 +81,16 @@ func TestSupersededCredentialsAreBounded(t *testing.T) {
 			want = append(want, fmt.Sprintf("c%02d 1", i))
 		}
 		show("d0", start.Add(2*time.Hour))
-		shows(t, c, append(want[:100:100], "other 1")...)
+		shows(t, c, append(want[:100:100], "other 2")...)
 
 		time.Sleep(time.Minute) // the first ends
 		show("d1", start.Add(2*time.Hour))
 		show("d2", start.Add(2*time.Hour))
-		shows(t, c, append(want[1:100:100], "d1 1", "other 2")...)
+		shows(t, c, append(want[1:100:100], "d1 1", "other 3")...)
 
 		time.Sleep(time.Hour) // all but the last and d1
 		show("d2", start.Add(2*time.Hour))
 		show("c99", time.Time{})
-		shows(t, c, "c99 2", "d1 1", "d2 1", "other 2")
+		shows(t, c, "c99 2", "d1 1", "d2 1", "other 3")
 	})
 }
