@@ -164,24 +164,6 @@ func TestLifeIsBounded(t *testing.T) {
 	g.kept(t, "after all", g.record)
 }
 
-func TestDisableAndEnable(t *testing.T) {
-	t.Parallel()
-	g := newGate(t)
-	for _, row := range []struct {
-		state authkey.State
-		opens error
-	}{{authkey.StateDisabled, authkey.ErrDisabled}, {authkey.StateDisabled, authkey.ErrDisabled}, {authkey.StateActive, nil}} {
-		record, err := g.issuer.SetState(t.Context(), "demo", g.record.ID, 0, row.state, "unpaid")
-		if err != nil || record.State != row.state || record.Reason != "unpaid" || !record.RevokedAt.IsZero() {
-			t.Errorf("%s: %+v, %v", row.state, record, err)
-		}
-		g.judge(t, string(row.state), g.key, row.opens)
-	}
-	if record, err := g.issuer.Find(t.Context(), "demo", g.record.ID); err != nil || record.Revision != 3 {
-		t.Errorf("revision %d, %v; want 3: to disable it twice is one change", record.Revision, err)
-	}
-}
-
 // A key that has ended can be changed like any other, and get more time.
 func TestExpiredKey(t *testing.T) {
 	t.Parallel()
@@ -248,57 +230,5 @@ func TestLookup(t *testing.T) {
 				t.Errorf("got %+v, %q, %v; want %+v, %q, %v", got, credential, err, row.record, row.credential, row.want)
 			}
 		})
-	}
-}
-
-func TestSetProject(t *testing.T) {
-	t.Parallel()
-	g := newGate(t)
-	_, planless, err := g.issuer.Issue(t.Context(), authkey.NewKey{Org: "demo", Project: "shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, other, err := g.issuer.Issue(t.Context(), authkey.NewKey{Org: "demo", Project: "blog"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range []struct {
-		what         string
-		revision     int64
-		state        authkey.State
-		plan, reason string
-		want         error
-		is           int64 // the revision then; 0: nothing is set
-		opens        error
-	}{
-		{"a revision of nothing", 1, authkey.StateSuspended, "", "", authkey.ErrConflict, 0, nil},
-		{"a state of keys", 0, authkey.StateDisabled, "", "", authkey.ErrInvalid, 0, nil},
-		{"no state", 0, "", "", "", authkey.ErrInvalid, 0, nil},
-		{"the first", authkey.IfAbsent, authkey.StateActive, "gold", "", nil, 1, nil},
-		{"the first again", authkey.IfAbsent, authkey.StateSuspended, "gold", "", authkey.ErrConflict, 1, nil},
-		{"no such revision", -2, authkey.StateSuspended, "gold", "", authkey.ErrConflict, 1, nil},
-		{"suspended", 1, authkey.StateSuspended, "gold", "unpaid", nil, 2, authkey.ErrSuspended},
-		{"the same again", 0, authkey.StateSuspended, "gold", "unpaid", nil, 2, authkey.ErrSuspended},
-		{"an earlier revision", 1, authkey.StateActive, "gold", "", authkey.ErrConflict, 2, authkey.ErrSuspended},
-		{"another reason", 0, authkey.StateSuspended, "gold", "abuse", nil, 3, authkey.ErrSuspended},
-		{"active again", 3, authkey.StateActive, "free", "", nil, 4, nil},
-	} {
-		set, err := g.issuer.SetProject(t.Context(), "demo", "shop", step.revision, step.state, step.plan, step.reason)
-		fails(t, step.what, err, step.want)
-		if step.want == nil && (set.State != step.state || set.Plan != step.plan || set.Reason != step.reason || set.Revision != step.is) {
-			t.Errorf("%s: %+v", step.what, set)
-		}
-		got, err := g.store.Project(t.Context(), "demo", "shop")
-		if (step.is == 0) != errors.Is(err, authkey.ErrUnknown) || got.Revision != step.is {
-			t.Errorf("%s: it is set to %+v, %v", step.what, got, err)
-		}
-		g.judge(t, step.what, g.key, step.opens)
-		if id := g.judge(t, step.what, planless, step.opens); id != nil && id.Plan != got.Plan {
-			t.Errorf("%s: a key without a plan has %q, want %q", step.what, id.Plan, got.Plan)
-		}
-		g.judge(t, step.what+": another project", other, nil)
-	}
-	if id := g.judge(t, "at last", g.key, nil); id.Plan != "gold" {
-		t.Errorf("a key with a plan of its own has %q", id.Plan)
 	}
 }

@@ -1,7 +1,6 @@
 package authkey_test
 
 import (
-	"net/netip"
 	"reflect"
 	"testing"
 	"time"
@@ -258,55 +257,4 @@ func TestRevokeCredential(t *testing.T) {
 	g.judge(t, "the last one too", fresh, authkey.ErrRevoked)
 	_, third := g.rotate(t, g.issuer, authkey.Rotation{Overlap: day})
 	g.judge(t, "a key without a live credential gets a new one", third, nil)
-}
-
-func TestChange(t *testing.T) {
-	t.Parallel()
-	later := start.Add(day)
-	for name, row := range map[string]struct {
-		changes authkey.Changes
-		want    func(*authkey.Record)
-		opens   error
-	}{
-		"name":        {authkey.Changes{Name: new("n")}, func(r *authkey.Record) { r.Name = "n" }, nil},
-		"owner":       {authkey.Changes{Owner: new("o")}, func(r *authkey.Record) { r.Owner = "o" }, nil},
-		"plan":        {authkey.Changes{Plan: new("p")}, func(r *authkey.Record) { r.Plan = "p" }, nil},
-		"no plan":     {authkey.Changes{Plan: new("")}, func(r *authkey.Record) { r.Plan = "" }, nil},
-		"scopes":      {authkey.Changes{Scopes: &[]string{"a", "b"}}, func(r *authkey.Record) { r.Scopes = []string{"a", "b"} }, nil},
-		"no products": {authkey.Changes{Products: new([]string)}, func(r *authkey.Record) { r.Products = nil }, nil},
-		"networks": {
-			authkey.Changes{Networks: &[]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
-			func(r *authkey.Record) { r.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} }, nil,
-		},
-		"meta": {
-			authkey.Changes{Meta: &map[string]string{"a": "b"}}, func(r *authkey.Record) { r.Meta = map[string]string{"a": "b"} }, nil,
-		},
-		"an end":           {authkey.Changes{ExpiresAt: &later}, func(r *authkey.Record) { r.ExpiresAt = later }, nil},
-		"an end that came": {authkey.Changes{ExpiresAt: &start}, func(r *authkey.Record) { r.ExpiresAt = start }, authkey.ErrExpired},
-		"a beginning":      {authkey.Changes{NotBefore: &later}, func(r *authkey.Record) { r.NotBefore = later }, authkey.ErrNotYetValid},
-		"times are stored exactly": {
-			authkey.Changes{ExpiresAt: new(later.In(time.FixedZone("", 60)).Add(999))}, func(r *authkey.Record) { r.ExpiresAt = later }, nil,
-		},
-		"disabled": {
-			authkey.Changes{State: new(authkey.StateDisabled), Reason: new("unpaid")},
-			func(r *authkey.Record) { r.State, r.Reason = authkey.StateDisabled, "unpaid" }, authkey.ErrDisabled,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newGate(t)
-			want := g.record
-			row.want(&want)
-			want.Revision++
-			got, err := g.issuer.Change(t.Context(), "demo", g.record.ID, g.record.Revision, row.changes)
-			if err != nil || !reflect.DeepEqual(got, want) {
-				t.Errorf("Change: %+v, %v; want %+v", got, err, want)
-			}
-			g.kept(t, "Change", want)
-			g.judge(t, "then", g.key, row.opens)
-			if again, err := g.issuer.Change(t.Context(), "demo", g.record.ID, 0, row.changes); err != nil || again.Revision != want.Revision {
-				t.Errorf("the same again: revision %d, %v; want it as it is", again.Revision, err)
-			}
-		})
-	}
 }
