@@ -80,8 +80,8 @@ func TestNobodyThere(t *testing.T) {
 	}
 	o = process(silent.URL, "", append(args, "keys", "revoke", "k1")...).want(t, cli.Unavailable)
 	contains(t, "stderr", o.stderr, "may have happened")
-	o = process(silent.URL, "", append(args, "keys", "create", "--idempotency-key", "abc")...).want(t, cli.Unavailable)
-	contains(t, "stderr", o.stderr, "add --idempotency-key abc")
+	o = process(silent.URL, "", append(args, "keys", "create", "--for", "1h")...).want(t, cli.Unavailable)
+	contains(t, "stderr", o.stderr, "with --idempotency-key ", " --until 2026-11-21T09:00:00Z")
 }
 
 // A problem says all that the server does, in characters that drive no terminal.
@@ -143,6 +143,20 @@ func TestSecretIsShownOnce(t *testing.T) {
 	f.call("", "keys create --project shop --idempotency-key mine").want(t, cli.Done)
 	if got := f.headers[len(f.headers)-1].Get("Idempotency-Key"); got != "mine" {
 		t.Errorf("Idempotency-Key %q, want the one given", got)
+	}
+}
+
+// A server that does not count repeats refuses the key of a request, before it does anything.
+func TestServerWithoutIdempotency(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]canned{"POST " + inShop + "/keys": {status: 400, body: `{"code":"invalid_idempotency_key"}`}})
+	f.call("", "keys create --project shop").want(t, cli.Failed)
+	if len(f.headers) != 2 || f.headers[0].Get("Idempotency-Key") == "" || f.headers[1].Get("Idempotency-Key") != "" {
+		t.Errorf("asked with %v", f.headers)
+	}
+	f.call("", "keys create --project shop --idempotency-key mine").want(t, cli.Failed)
+	if len(f.headers) != 3 {
+		t.Errorf("asked %d times, though the key was given", len(f.headers)-2)
 	}
 }
 

@@ -70,7 +70,7 @@ func createKey(f *cli.Flags) cli.Action {
 		if err := settle(); err != nil {
 			return err
 		}
-		return issue.send(ctx, c, client.Request{Path: c.ProjectPath("keys"), Body: body})
+		return issue.send(ctx, c, c.ProjectPath("keys"), nil, body)
 	}
 }
 
@@ -87,30 +87,48 @@ func issueFlags(f *cli.Flags) *issuing {
 	return i
 }
 
-// send posts a request, and shows the secret that comes back.
-func (i *issuing) send(ctx context.Context, c *cli.Call, r client.Request) error {
+// send posts a body, and shows the secret that comes back.
+func (i *issuing) send(ctx context.Context, c *cli.Call, path []string, header http.Header, body cli.Fields) error {
 	if i.secretOnly && c.JSON {
 		return cli.Usage("--secret-only and --json contradict each other")
 	}
-	if i.idempotencyKey == "" {
+	if strings.ContainsFunc(i.idempotencyKey, func(r rune) bool { return r <= ' ' || r > '~' }) || len(i.idempotencyKey) > 128 {
+		return cli.Usage("--idempotency-key must be at most 128 visible ASCII characters")
+	}
+	given := i.idempotencyKey != ""
+	if !given {
 		i.idempotencyKey = rand.Text()
 	}
-	if strings.ContainsFunc(i.idempotencyKey, func(r rune) bool { return r <= ' ' || r > '~' }) || len(i.idempotencyKey) > 128 {
-		return cli.Usage("--idempotency-key must be 1 to 128 visible ASCII characters")
+	if header == nil {
+		header = http.Header{}
 	}
-	r.Method = http.MethodPost
-	if r.Header == nil {
-		r.Header = http.Header{}
-	}
-	r.Header.Set("Idempotency-Key", i.idempotencyKey)
+	header.Set("Idempotency-Key", i.idempotencyKey)
+	r := client.Request{Method: http.MethodPost, Path: path, Header: header, Body: body}
 	answer, err := c.Do(ctx, r)
-	if err != nil {
-		if _, refused := errors.AsType[*client.Error](err); !refused || cli.Code(err) == cli.Unavailable {
-			c.Note("to repeat this very request, add --idempotency-key %s", i.idempotencyKey)
-		}
-		return err
+	problem, refused := errors.AsType[*client.Error](err)
+	if refused && problem.Code == "invalid_idempotency_key" && !given { // the server does not count repeats
+		header.Del("Idempotency-Key")
+		answer, err = c.Do(ctx, r)
+		given = true
 	}
-	return i.print(c, answer)
+	if err == nil {
+		return i.print(c, answer)
+	}
+	if !given && (!refused || cli.Code(err) == cli.Unavailable) {
+		c.Note("%s", i.again(body))
+	}
+	return err
+}
+
+// again says how to repeat a request whose answer did not come: a time that was relative would be another by then.
+func (i *issuing) again(body cli.Fields) string {
+	flags := " --idempotency-key " + i.idempotencyKey
+	for _, at := range [][2]string{{"--not-before", "not_before"}, {"--until", "expires_at"}} {
+		if time := text(body[at[1]]); time != "" {
+			flags += " " + at[0] + " " + time
+		}
+	}
+	return "to repeat this very request, write the same again with" + flags
 }
 
 func (i *issuing) print(c *cli.Call, answer *client.Answer) error {

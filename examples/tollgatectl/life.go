@@ -62,7 +62,7 @@ func rotateKey(f *cli.Flags) cli.Action {
 		if err != nil {
 			return err
 		}
-		return issue.send(ctx, c, client.Request{Path: append(path, "credentials"), Header: header, Body: body})
+		return issue.send(ctx, c, append(path, "credentials"), header, body)
 	}
 }
 

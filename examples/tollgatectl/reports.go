@@ -78,8 +78,9 @@ func listAudit(f *cli.Flags) cli.Action {
 	f.TimeField(query, "to", "to", "to a `time`")
 	paging, path := f.Paging(), trail(f)
 	columns := []show.Column{
-		{Title: "SEQ", Field: "seq"}, {Title: "AT", Field: "at"}, {Title: "ACTOR", Field: "actor"}, {Title: "ACTION", Field: "action"},
+		{Title: "SEQ", Field: "seq"}, {Title: "WRITTEN", Field: "written"}, {Title: "ACTOR", Field: "actor"}, {Title: "ACTION", Field: "action"},
 		{Title: "PROJECT", Field: "project"}, {Title: "ID", Field: "id"}, {Title: "REQUEST", Field: "request_id"},
+		{Title: "FAULT", Field: "fault"},
 	}
 	return func(ctx context.Context, c *cli.Call) error {
 		at, err := path(c, "audit")
