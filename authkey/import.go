@@ -73,3 +73,6 @@ func sourceID(org, source string) string {
 		}
 	}
 }
+
+// AcceptsForeignKeys reports whether the verifier was made WithForeignKeys. False for a nil verifier.
+func (v *Verifier) AcceptsForeignKeys() bool { return v != nil && v.foreign }

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -11,7 +12,7 @@ import (
 
 // Create implements authkey.Store. Cost: one round trip, two more for each foreign credential, whose digest lies in
 // another slot: it is claimed first and confirmed last. When the confirmation gets lost, the record is there but no
-// key opens it.
+// key opens it, until the same is created again: that is ErrExists, and confirms.
 func (s *Store) Create(ctx context.Context, record authkey.Record) (authkey.Record, error) {
 	record.Revision = 1
 	return s.put(ctx, record, 0, "key.create", false)
@@ -66,13 +67,17 @@ func (s *Store) put(ctx context.Context, record authkey.Record, expected int64, 
 		}
 	}
 	key, err := s.write(ctx, &record, expected, action, raise, fresh)
+	if expected == 0 && errors.Is(err, lua.ErrKeyExists) {
+		if err := s.finish(ctx, bound); err != nil {
+			return authkey.Record{}, err
+		}
+	}
 	if err != nil {
 		return authkey.Record{}, translate(err)
 	}
 	if expected == 0 {
 		if err := s.bind(ctx, s.conn.ConfirmDigest, bound); err != nil {
-			return authkey.Record{}, fmt.Errorf("%w: key %s is written, but it was not bound to its digest in time: import the key again: %w",
-				authkey.ErrUnavailable, record.ID, err)
+			return authkey.Record{}, unbound(record.ID, err)
 		}
 	}
 	return s.written(key, &old)
@@ -101,6 +106,30 @@ func (s *Store) written(key lua.Key, old *authkey.Record) (authkey.Record, error
 	record, err := s.decode(&reading)
 	record.Within = old.Within
 	return record, err
+}
+
+// finish confirms digests of credentials that are there with them already: whoever wrote those may not have come so far.
+func (s *Store) finish(ctx context.Context, bound map[string]string) error {
+	for digest, id := range bound {
+		record, err := s.find(ctx, id)
+		if errors.Is(err, authkey.ErrUnknown) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if c := record.Credential(id); c == nil || !c.Foreign || hexOf(c.Digest) != digest {
+			continue
+		}
+		if err := s.conn.ConfirmDigest(ctx, digest, id); err != nil {
+			return unbound(record.ID, err)
+		}
+	}
+	return nil
+}
+
+func unbound(id string, cause error) error {
+	return fmt.Errorf("%w: key %s is written, but it was not bound to its digest in time: import the key again: %w", authkey.ErrUnavailable, id, cause)
 }
 
 // bind takes one step of binding digests to credentials.
