@@ -2,6 +2,7 @@ package lua_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,7 +54,7 @@ func checkTrail(t *testing.T, conn *lua.Conn, org string, steps []step) {
 		}
 		var got []audit.Line
 		for _, e := range trailOf(t, conn, org) {
-			if e.Line == line || org != "" || len(want) > 0 && contains(want, e.Line) {
+			if org != "" || e.Line == line || slices.Contains(want, e.Line) {
 				got = append(got, e.Line)
 			}
 		}
@@ -71,15 +72,6 @@ func checkTrail(t *testing.T, conn *lua.Conn, org string, steps []step) {
 			t.Errorf("entry %d is %+v, want the link %s", i+1, e, link)
 		}
 	}
-}
-
-func contains(lines []audit.Line, line audit.Line) bool {
-	for _, l := range lines {
-		if l == line {
-			return true
-		}
-	}
-	return false
 }
 
 // TestOverrideChangesAreOnTheTrail holds for each way to change an override, and for each that changes nothing.
