@@ -101,11 +101,15 @@ type outcome struct {
 	stdout, stderr string
 }
 
-// process is a run of the command line, with an environment of its own.
+// process is a run of the command line, with an environment of its own, at the time of the tests.
 func process(server, stdin string, args ...string) outcome {
+	return processAt(func() time.Time { return now }, server, stdin, args...)
+}
+
+func processAt(clock func() time.Time, server, stdin string, args ...string) outcome {
 	var out, errs bytes.Buffer
 	env := cli.Env{
-		Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs, Now: func() time.Time { return now },
+		Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs, Now: clock,
 		Getenv: func(name string) string {
 			return map[string]string{"TOLLGATE_ADMIN_URL": server, "TOLLGATE_ADMIN_TOKEN": adminToken}[name]
 		},

@@ -161,9 +161,9 @@ func previewOverride(f *cli.Flags) cli.Action {
 	f.TextField(query, "plan", "plan", "the `plan` under which they are shown")
 	columns := []show.Column{
 		{Title: "ENDPOINT", Field: "endpoint"}, {Title: "POLICY", Field: "policy"},
-		{Title: "LIMIT", Field: "before.limit"}, {Title: "THEN", Field: "after.limit"},
-		{Title: "USED", Field: "before.used"}, {Title: "THEN", Field: "after.used"},
-		{Title: "PASSES", Field: "before.passes"}, {Title: "THEN", Field: "after.passes"}, {Title: "SOURCE THEN", Field: "after.source"},
+		{Title: "LIMIT", Field: "before.limit"}, {Title: "LIMIT THEN", Field: "after.limit"},
+		{Title: "USED", Field: "before.used"}, {Title: "USED THEN", Field: "after.used"},
+		{Title: "PASSES", Field: "before.passes"}, {Title: "PASSES THEN", Field: "after.passes"}, {Title: "SOURCE THEN", Field: "after.source"},
 	}
 	return func(ctx context.Context, c *cli.Call) error {
 		if err := settle(c); err != nil {
