@@ -55,34 +55,35 @@ func ParseOrigin(rule string) (Origin, error) {
 	if rule == "*" {
 		return Origin{any: true}, nil
 	}
-	fail := func(format string, args ...any) (Origin, error) {
-		return Origin{}, fmt.Errorf("%w: origin %.80q: "+format, append([]any{ErrInvalid, rule}, args...)...)
-	}
 	if len(rule) > maxOriginLen {
-		return fail("want up to %d bytes", maxOriginLen)
+		return badOrigin(rule, fmt.Sprintf("want up to %d bytes", maxOriginLen))
 	}
 	if rule == "null" {
-		return fail("it is what any page can send that hides where it comes from")
+		return badOrigin(rule, "it is what any page can send that hides where it comes from")
 	}
 	var o Origin
 	scheme, rest, stated := strings.Cut(rule, "://")
 	if !stated {
 		rest = rule
 	} else if o.scheme = strings.ToLower(scheme); !validScheme(o.scheme) {
-		return fail("want a scheme such as https before ://")
+		return badOrigin(rule, "want a scheme such as https before ://")
 	}
 	rest, o.anyPort = strings.CutSuffix(rest, ":*")
 	rest, o.below = strings.CutPrefix(rest, "*.")
 	host, port, ok := splitHost(rest, o.anyPort)
 	if !ok {
-		return fail("want a host name in ASCII (punycode for others) or an address (IPv6 in brackets), then at most a port from 1 to 65535, and no path")
+		return badOrigin(rule, "want a host name in ASCII (punycode for others) or an address (IPv6 in brackets), then at most a port from 1 to 65535, and no path")
 	}
 	o.host, o.port = host, port
 	if o.below && (isAddr(host) || host != "localhost" && !strings.Contains(host, ".")) {
-		return fail("want a name of two labels or more after *.")
+		return badOrigin(rule, "want a name of two labels or more after *.")
 	}
 	o.site = o.plain()
 	return o, nil
+}
+
+func badOrigin(rule, want string) (Origin, error) {
+	return Origin{}, fmt.Errorf("%w: origin %.80q: %s", ErrInvalid, rule, want)
 }
 
 // ValidateOrigin returns what ParseOrigin finds wrong with a rule, nil if nothing.

@@ -38,14 +38,21 @@ func validHost(host string) bool {
 	if host == "" || len(host) > maxHostLen {
 		return false
 	}
-	var last string
 	for label := range strings.SplitSeq(host, ".") {
 		if label == "" || len(label) > maxLabelLen || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return false
 		}
-		last = label
 	}
-	return !isNumber(last) || isAddr(host)
+	if !isNumber(host[strings.LastIndexByte(host, '.')+1:]) {
+		return true
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// isAddr reports whether a valid host is an address.
+func isAddr(host string) bool {
+	return strings.Contains(host, ":") || isNumber(host[strings.LastIndexByte(host, '.')+1:])
 }
 
 // isNumber reports whether a browser takes a label for one: decimal, octal or hexadecimal.
@@ -54,11 +61,6 @@ func isNumber(label string) bool {
 		return strings.Trim(hex, "0123456789abcdef") == ""
 	}
 	return strings.Trim(label, "0123456789") == ""
-}
-
-func isAddr(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err == nil
 }
 
 // validScheme is RFC 3986, section 3.1, in lower case.
