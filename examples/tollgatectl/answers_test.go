@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -187,6 +188,34 @@ func TestSecretThatCannotBeShown(t *testing.T) {
 	if strings.Contains(stderr.String(), "tg_live_abc") {
 		t.Errorf("the secret is in %s", stderr.String())
 	}
+}
+
+// Whoever waits for stdin can be interrupted.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var stdout, stderr strings.Builder
+	env := cli.Env{
+		Stdin: waiting{func() { cancel() }, ctx.Done()}, Stdout: &stdout, Stderr: &stderr, Now: time.Now,
+		Getenv: func(string) string { return adminToken },
+	}
+	code := cli.Main(ctx, env, []string{"--server", "https://example.com", "keys", "lookup"}, commands())
+	if code != cli.Failed || stdout.String() != "" {
+		t.Errorf("ended with %d and %q", code, &stdout)
+	}
+	contains(t, "stderr", stderr.String(), "interrupted")
+}
+
+// waiting is a terminal where nobody types, but for whoever interrupts.
+type waiting struct {
+	begin func()
+	end   <-chan struct{}
+}
+
+func (w waiting) Read([]byte) (int, error) {
+	w.begin()
+	<-w.end
+	select {} // for ever
 }
 
 // full is a disk that takes nothing.

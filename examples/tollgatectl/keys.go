@@ -202,7 +202,7 @@ func patch(ctx context.Context, c *cli.Call, path []string, body cli.Fields, whe
 func lookupKey(f *cli.Flags) cli.Action {
 	file := f.String("file", "-", "the `file` with the key; stdin by default")
 	return func(ctx context.Context, c *cli.Call) error {
-		presented, err := c.Line(*file)
+		presented, err := c.Line(ctx, *file)
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	code := cli.Main(ctx, cli.Process(), os.Args[1:], commands())
 	stop()
 	os.Exit(code)

@@ -54,7 +54,7 @@ func setPlan(f *cli.Flags) cli.Action {
 	file := f.String("file", "-", "the `file` with the rules; stdin by default")
 	when := f.Condition()
 	return func(ctx context.Context, c *cli.Call) error {
-		document, err := c.Input(*file)
+		document, err := c.Input(ctx, *file)
 		if err != nil {
 			return err
 		}

@@ -158,21 +158,35 @@ func (c *Call) Note(format string, args ...any) {
 // ErrNotDone says that a change wants --yes.
 var ErrNotDone = errors.New("nothing was changed; add --yes to do it")
 
-// Input reads a file, or stdin for "-" and "".
-func (c *Call) Input(name string) ([]byte, error) {
-	if name == "" || name == "-" {
-		return readAll(c.Stdin, maxInput)
+// Input reads a file, or stdin for "-" and "", until the context ends.
+func (c *Call) Input(ctx context.Context, name string) ([]byte, error) {
+	if name != "" && name != "-" {
+		text, err := readFile(name, maxInput, nil)
+		if err != nil {
+			return nil, Usage(err.Error())
+		}
+		return text, nil
 	}
-	text, err := readFile(name, maxInput, nil)
-	if err != nil {
-		return nil, Usage(err.Error())
+	type input struct {
+		text []byte
+		err  error
 	}
-	return text, nil
+	read := make(chan input, 1)
+	go func() { // nothing else interrupts a read of a terminal; it ends with the process
+		text, err := readAll(c.Stdin, maxInput)
+		read <- input{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case in := <-read:
+		return in.text, in.err
+	}
 }
 
 // Line reads the one line that a file or stdin has.
-func (c *Call) Line(name string) (string, error) {
-	text, err := c.Input(name)
+func (c *Call) Line(ctx context.Context, name string) (string, error) {
+	text, err := c.Input(ctx, name)
 	if err != nil {
 		return "", err
 	}
