@@ -208,13 +208,13 @@ func TestNotingAUseCostsNoAllocation(t *testing.T) {
 func TestNewUsesRefuses(t *testing.T) {
 	t.Parallel()
 	store := authkey.NewMemoryStore()
-	for name, make := range map[string]func() (*authkey.Uses, error){
+	for name, open := range map[string]func() (*authkey.Uses, error){
 		"no store":   func() (*authkey.Uses, error) { return authkey.NewUses(nil) },
 		"no option":  func() (*authkey.Uses, error) { return authkey.NewUses(store, nil) },
 		"too often":  func() (*authkey.Uses, error) { return authkey.NewUses(store, authkey.WithNoteEvery(time.Millisecond)) },
 		"too seldom": func() (*authkey.Uses, error) { return authkey.NewUses(store, authkey.WithNoteEvery(2*time.Hour)) },
 	} {
-		uses, err := make()
+		uses, err := open()
 		fails(t, name, err, authkey.ErrInvalid)
 		if uses != nil {
 			t.Errorf("%s: got a Uses with the error", name)

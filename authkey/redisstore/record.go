@@ -169,7 +169,7 @@ func (s *Store) open(mac, text string, into any, domain, org, id string) error {
 	if err := decoder.Decode(into); err != nil {
 		return fmt.Errorf("%w: its text", lua.ErrReply)
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // as the decoder documents it
+	if _, err := decoder.Token(); err != io.EOF {
 		return fmt.Errorf("%w: more than its text", lua.ErrReply)
 	}
 	return nil
