@@ -125,7 +125,7 @@ func (s *service) issuer(t testing.TB, hasher *authkey.Hasher) *authkey.Issuer {
 func (s *service) verifier(t testing.TB, hasher *authkey.Hasher) *authkey.Verifier {
 	t.Helper()
 	verifier, err := authkey.New(s.store, authkey.WithForeignKeys(), authkey.WithHasher(hasher),
-		authkey.WithClock(s.clock.now), authkey.WithTimeout(patience))
+		authkey.WithClock(s.clock.now), authkey.WithTimeout(patience), authkey.WithUnknownRate(1_000_000, 1_000_000))
 	if err != nil {
 		t.Fatal(err)
 	}
