@@ -56,6 +56,9 @@ func Middleware(stage middleware.Stage) echo.MiddlewareFunc {
 			admission, refusal := stage.Admit(c.Response().Header(), c.Request(), endpoint(c, names))
 			if refusal != nil {
 				refusal.Render(c.Response(), c.Request())
+				if refusal.Status < http.StatusBadRequest { // the answer to a preflight is no error
+					return nil
+				}
 				return refusal
 			}
 			return pass(c, admission, next)

@@ -233,3 +233,21 @@ func TestAllocations(t *testing.T) {
 		t.Logf("the adapter allocates %v times", added)
 	}
 }
+
+func TestPreflightIsNoError(t *testing.T) {
+	t.Parallel()
+	auth, _ := watched(middleware.WithCORS(middleware.CORS{Origins: []string{"https://shop.example"}}))
+	var reported error
+	e := echo.New()
+	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			reported = next(c)
+			return reported
+		}
+	}, echokit.Middleware(auth))
+	e.GET("/", ok)
+	w := serve(t, e, http.MethodOptions, "/", "Origin", "https://shop.example", "Access-Control-Request-Method", http.MethodGet)
+	if w.Code != http.StatusNoContent || reported != nil {
+		t.Errorf("%d, error %v; want 204 and none", w.Code, reported)
+	}
+}

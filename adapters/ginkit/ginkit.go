@@ -22,8 +22,9 @@
 // so for middleware outside, such as an access logger; what middleware inside made of it is undone. Only a
 // refused request is left as it came.
 //
-// A refusal is written by its renderer, put into c.Errors, and aborts. A *middleware.Error that a handler
-// puts there itself, as from Admission.Take, is written too unless the handler has written something.
+// A refusal is written by its renderer, put into c.Errors, and aborts; the answer to a preflight aborts too, and is no
+// error. A *middleware.Error that a handler puts there itself, as from Admission.Take, is written too unless the handler
+// has written something.
 package ginkit
 
 import (
@@ -51,7 +52,9 @@ func Middleware(stage middleware.Stage) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		admission, refusal := stage.Admit(c.Writer.Header(), c.Request, endpoint(c, names))
 		if refusal != nil {
-			_ = c.Error(refusal)
+			if refusal.Status >= http.StatusBadRequest { // the answer to a preflight is no error
+				_ = c.Error(refusal)
+			}
 			c.Abort()
 			render(c, refusal)
 			return

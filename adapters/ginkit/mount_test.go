@@ -257,3 +257,23 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("the adapter allocates %v times, want 1", added)
 	}
 }
+
+func TestPreflightIsNoError(t *testing.T) {
+	t.Parallel()
+	auth, _ := watched(middleware.WithCORS(middleware.CORS{Origins: []string{"https://shop.example"}}))
+	var reported []*gin.Error
+	router := gin.New()
+	router.Use(func(c *gin.Context) {
+		c.Next()
+		reported = c.Errors
+	}, ginkit.Middleware(auth))
+	router.GET("/", ok)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodOptions, "/", http.NoBody)
+	r.Header.Set("Origin", "https://shop.example")
+	r.Header.Set("Access-Control-Request-Method", http.MethodGet)
+	w := httptest.NewRecorder()
+	router.ServeHTTP(w, r)
+	if w.Code != http.StatusNoContent || len(reported) != 0 {
+		t.Errorf("%d, errors %v; want 204 and none", w.Code, reported)
+	}
+}
