@@ -67,8 +67,8 @@ const (
 	maxBody   = 1 << 20 // bytes
 	maxTokens = 500
 
-	defaultTimeout = 20 * time.Second // GitHub waits for 30 where there is feedback
-	retryAfter     = 5 * time.Second
+	timeout    = 20 * time.Second // GitHub waits for 30 where there is feedback
+	retryAfter = 5 * time.Second
 )
 
 // Handler takes reports. Make it with New. Safe for concurrent use; it has nothing to close.
@@ -79,7 +79,6 @@ type Handler struct {
 	notify   []func(context.Context, Report)
 	raw      bool
 	foreign  bool
-	timeout  time.Duration
 	log      *slog.Logger
 	now      func() time.Time
 }
@@ -89,7 +88,7 @@ type Handler struct {
 //
 // Cost of a report: for each token of the right form one Issuer.Lookup, and for each that lives one change.
 func New(issuer *authkey.Issuer, keys PublicKeys, opts ...Option) (*Handler, error) {
-	h := &Handler{issuer: issuer, keys: keys, timeout: defaultTimeout, log: slog.New(slog.DiscardHandler), now: time.Now}
+	h := &Handler{issuer: issuer, keys: keys, log: slog.New(slog.DiscardHandler), now: time.Now}
 	var faults []error
 	if issuer == nil {
 		faults = append(faults, fmt.Errorf("%w: an issuer is needed", ErrInvalid))
@@ -131,7 +130,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, actor audit.Acto
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, &middleware.Error{Status: http.StatusMethodNotAllowed, Code: codeMethod, Message: "Reports are sent with POST."}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	body, err := h.authentic(ctx, w, r)
 	if err != nil {

@@ -1,6 +1,7 @@
 package leak_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/lua/audit"
 	"github.com/tollgate-go/tollgate/middleware/admin/leak"
 )
 
@@ -26,6 +28,8 @@ const (
 	fieldIdentifier = "Github-Public-Key-Identifier"
 	fieldSignature  = "Github-Public-Key-Signature"
 	identifier      = "f9525bf080f75b3506ca1ead061add62b8633a346606dc5fe544e29231c6ee0d"
+	truePositive    = "true_positive"
+	falsePositive   = "false_positive"
 	found           = "https://github.com/octocat/Hello-World/blob/12345600b9cbe38a219f39a9941c9319b600c002/foo/bar.txt"
 )
 
@@ -198,4 +202,43 @@ func newHandler(t testing.TB, issuer *authkey.Issuer, keys leak.PublicKeys, opts
 		t.Fatal(err)
 	}
 	return h
+}
+
+// watched is a store that keeps who changed what, and can fail or be overtaken.
+type watched struct {
+	authkey.Store
+	actions []string
+	actor   audit.Actor
+	finds   int
+	fail    func(find int) error
+	race    func(record authkey.Record) // before a change
+}
+
+func (s *watched) Find(ctx context.Context, id string) (authkey.Record, error) {
+	s.finds++
+	if s.fail != nil {
+		if err := s.fail(s.finds); err != nil {
+			return authkey.Record{}, err
+		}
+	}
+	return s.Store.Find(ctx, id)
+}
+
+func (s *watched) Change(ctx context.Context, record authkey.Record, action string) (authkey.Record, error) {
+	if race := s.race; race != nil {
+		s.race = nil
+		race(record)
+	}
+	changed, err := s.Store.Change(ctx, record, action)
+	if err == nil {
+		s.actions, s.actor = append(s.actions, action), audit.ActorOf(ctx)
+	}
+	return changed, err
+}
+
+func (s *watched) last() string {
+	if len(s.actions) == 0 {
+		return ""
+	}
+	return s.actions[len(s.actions)-1]
 }

@@ -125,17 +125,6 @@ func WithForeignKeys() Option {
 	})
 }
 
-// WithTimeout bounds the time that a report takes, 1 second to 5 minutes. Default 20 seconds: GitHub waits for 30.
-func WithTimeout(d time.Duration) Option {
-	return optionFunc(func(h *Handler) error {
-		if d < time.Second || d > 5*time.Minute {
-			return fmt.Errorf("%w option: WithTimeout(%v) must be %v to %v", ErrInvalid, d, time.Second, 5*time.Minute)
-		}
-		h.timeout = d
-		return nil
-	})
-}
-
 // WithLogger logs why a report was refused: at the level Debug where any stranger can bring that about, else Warn. It
 // tells no token. The default is not to log.
 func WithLogger(logger *slog.Logger) Option {

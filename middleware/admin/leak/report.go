@@ -42,8 +42,8 @@ type Feedback struct {
 
 // The labels of a Feedback.
 const (
-	TruePositive  = "true_positive"
-	FalsePositive = "false_positive"
+	truePositive  = "true_positive"
+	falsePositive = "false_positive"
 )
 
 // Report is what was found and done, for WithNotify. It holds no token; in the texts of others, what looks like a key
@@ -103,7 +103,7 @@ func (h *Handler) judge(ctx context.Context, actor audit.Actor, m *Match) (Feedb
 	if err != nil {
 		return Feedback{}, err
 	}
-	f := Feedback{TokenType: m.Type, Label: FalsePositive}
+	f := Feedback{TokenType: m.Type, Label: falsePositive}
 	if h.raw {
 		f.TokenRaw = m.Token
 	} else {
@@ -113,7 +113,7 @@ func (h *Handler) judge(ctx context.Context, actor audit.Actor, m *Match) (Feedb
 	if !ours {
 		return f, nil
 	}
-	f.Label = TruePositive
+	f.Label = truePositive
 	for _, notify := range h.notify {
 		notify(ctx, report)
 	}
