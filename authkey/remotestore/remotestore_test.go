@@ -1,0 +1,342 @@
+package remotestore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/remotestore"
+)
+
+func TestAnswersAreKept(t *testing.T) {
+	t.Parallel()
+	s, c := &transport{do: says(200, good)}, new(clock)
+	a := newOn(t, s, remotestore.WithClock(c.now), remotestore.WithCache(10, 10*time.Second), remotestore.WithNegativeCache(10, 2*time.Second))
+	asked := func(when string, want int) {
+		t.Helper()
+		if n := s.count(); n != want {
+			t.Errorf("%s: the service was asked %d times, want %d", when, n, want)
+		}
+	}
+	opens := func(when string) {
+		t.Helper()
+		if _, err := authenticate(t, a); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	opens("first")
+	s.set(says(401, ""))
+	c.advance(10*time.Second - 1)
+	opens("within the life of an answer")
+	asked("within the life of an answer", 1)
+	c.advance(1)
+	_, err := authenticate(t, a)
+	is(t, "after it", err, authkey.ErrUnknown)
+	s.set(says(200, good))
+	c.advance(2*time.Second - 1)
+	_, err = authenticate(t, a)
+	is(t, "within the life of a refusal", err, authkey.ErrUnknown)
+	asked("within the life of a refusal", 2)
+	c.advance(1)
+	opens("after it")
+	asked("after it", 3)
+	c.advance(10 * time.Second)
+	s.set(says(503, ""))
+	_, err = authenticate(t, a)
+	isClass(t, "an outage after the end of an answer", err, remotestore.Status, 503)
+	s.set(says(200, good))
+	opens("an outage is not kept")
+	if got, want := a.Stats(), (authkey.Stats{Hits: 1, NegativeHits: 1, Misses: 5, StoreErrors: 1, Entries: 1}); got != want {
+		t.Errorf("stats %+v, want %+v", got, want)
+	}
+}
+
+func TestEndIsSeenWhileTheAnswerIsKept(t *testing.T) {
+	t.Parallel()
+	c := new(clock)
+	s := &transport{do: says(200, strings.TrimSuffix(good, "}")+`,"expires_at":"`+start.Add(3*time.Second).Format(time.RFC3339)+`"}`)}
+	a := newOn(t, s, remotestore.WithClock(c.now))
+	if _, err := authenticate(t, a); err != nil {
+		t.Fatal(err)
+	}
+	c.advance(3 * time.Second)
+	_, err := authenticate(t, a)
+	is(t, "at its end", err, authkey.ErrExpired)
+	if n := s.count(); n != 1 {
+		t.Errorf("the service was asked %d times, want once", n)
+	}
+}
+
+// Keys that nobody knows displace neither good ones nor more than their own bound.
+func TestCachesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := &transport{do: func(r *http.Request) (int, string, error) {
+		body := make([]byte, 64)
+		n, _ := r.Body.Read(body)
+		if strings.Contains(string(body[:n]), "good") {
+			return says(200, good)(r)
+		}
+		return says(404, "")(r)
+	}}
+	a := newOn(t, s, remotestore.WithCache(5, time.Minute), remotestore.WithNegativeCache(7, time.Minute))
+	show := func(key string) { _, _ = a.Authenticate(t.Context(), authkey.NewPresented(key)) }
+	for i := range 5 {
+		show(fmt.Sprint("good", i))
+	}
+	for i := range 1000 {
+		show(fmt.Sprint("guess", i))
+	}
+	asked := s.count()
+	for i := range 5 {
+		show(fmt.Sprint("good", i))
+	}
+	if stats := a.Stats(); s.count() != asked || stats.Entries != 5 || stats.NegativeEntries != 7 || stats.Hits != 5 {
+		t.Errorf("after a flood %d more questions about good keys, stats %+v; want none, 5 entries and 7 negative ones", s.count()-asked, stats)
+	}
+	for i := range 100 {
+		show(fmt.Sprint("good and new", i))
+	}
+	if n := a.Stats().Entries; n != 5 {
+		t.Errorf("%d good keys are held, want 5", n)
+	}
+}
+
+func TestEqualQuestionsCollapse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const callers = 100
+		answer := make(chan struct{})
+		s := &transport{do: func(r *http.Request) (int, string, error) {
+			<-answer
+			return says(200, good)(r)
+		}}
+		a := newOn(t, s)
+		gone, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() { // the first, whose leaving takes nothing from the others
+			_, err := a.Authenticate(gone, authkey.NewPresented(secret))
+			left <- err
+		}()
+		synctest.Wait()
+		var wait sync.WaitGroup
+		for range callers {
+			wait.Go(func() {
+				if _, err := a.Authenticate(t.Context(), authkey.NewPresented(secret)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		leave()
+		err := <-left
+		isClass(t, "who left", err, remotestore.Timeout, 0)
+		is(t, "who left", err, context.Canceled)
+		close(answer)
+		wait.Wait()
+		if n := s.count(); n != 1 {
+			t.Errorf("the service was asked %d times by %d callers, want once", n, callers)
+		}
+	})
+}
+
+func TestTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &transport{do: hang}
+		a := newOn(t, s, remotestore.WithTimeout(70*time.Millisecond))
+		began := time.Now()
+		_, err := authenticate(t, a)
+		isClass(t, "a hung service", err, remotestore.Timeout, 0)
+		is(t, "a hung service", err, context.DeadlineExceeded)
+		if took := time.Since(began); took != 70*time.Millisecond {
+			t.Errorf("it took %v, want 70ms", took)
+		}
+		synctest.Wait()
+		if n := a.Stats().StoreErrors; n != 1 {
+			t.Errorf("%d failures are counted, want 1", n)
+		}
+	})
+}
+
+func TestBreaker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &transport{do: says(200, good)}
+		a := newOn(t, s, remotestore.WithBreaker(3, 2*time.Second), remotestore.WithCache(10, 4*time.Second))
+		show := func(key string) error {
+			_, err := a.Authenticate(t.Context(), authkey.NewPresented(key))
+			return err
+		}
+		if err := show("known"); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 { // a refusal is an answer
+			s.set(says(401, ""))
+			is(t, "a refusal", show(fmt.Sprint("guess", s.count())), authkey.ErrUnknown)
+		}
+		s.set(says(500, ""))
+		for i := range 3 {
+			isClass(t, "an outage", show(fmt.Sprint("a", i)), remotestore.Status, 500)
+		}
+		asked := s.count()
+		s.set(says(200, good))
+		for i := range 100 {
+			isClass(t, "an open breaker", show(fmt.Sprint("b", i)), remotestore.Open, 0)
+		}
+		if err := show("known"); err != nil {
+			t.Errorf("a cached key while the breaker is open: %v", err)
+		}
+		if n := s.count() - asked; n != 0 {
+			t.Errorf("the service was asked %d times while the breaker was open, want never", n)
+		}
+		s.set(says(500, ""))
+		time.Sleep(2*time.Second + 1)
+		isClass(t, "the trial", show("known-not"), remotestore.Status, 500)
+		isClass(t, "after a failed trial", show("c"), remotestore.Open, 0)
+		s.set(says(200, good))
+		time.Sleep(2*time.Second + 1)
+		if n := s.count() - asked; n != 1 {
+			t.Errorf("the service was asked %d times in a pause, want one trial", n)
+		}
+		isGood := func(key string) {
+			t.Helper()
+			if err := show(key); err != nil {
+				t.Errorf("%s after the pause: %v", key, err)
+			}
+		}
+		isGood("known")
+		isGood("d")
+		isGood("e")
+	})
+}
+
+// What ended is not used again because the service is away.
+func TestNothingIsUsedPastItsLife(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &transport{do: says(200, good)}
+		a := newOn(t, s, remotestore.WithBreaker(1, time.Minute), remotestore.WithCache(10, time.Second))
+		if _, err := authenticate(t, a); err != nil {
+			t.Fatal(err)
+		}
+		s.set(hang)
+		time.Sleep(time.Second)
+		_, err := authenticate(t, a)
+		isClass(t, "a service that hangs", err, remotestore.Timeout, 0)
+		synctest.Wait()
+		_, err = authenticate(t, a)
+		isClass(t, "an open breaker", err, remotestore.Open, 0)
+	})
+}
+
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &transport{do: says(200, good)}
+		a := newOn(t, s, remotestore.WithTimeout(10*time.Second))
+		presented := authkey.NewPresented(secret)
+		held, err := a.Authenticate(t.Context(), presented)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := a.Refresh(t.Context(), presented, held)
+		if err != nil || fresh == held || s.count() != 2 {
+			t.Errorf("identity %p after %p, error %v, %d questions; want a new one and 2", fresh, held, err, s.count())
+		}
+		if again, err := a.Authenticate(t.Context(), presented); err != nil || again != fresh {
+			t.Errorf("identity %p, error %v; want the new one %p", again, err, fresh)
+		}
+		// A question that began before the call may have been answered before the change.
+		old := make(chan struct{})
+		s.set(func(r *http.Request) (int, string, error) {
+			<-old
+			return says(200, good)(r)
+		})
+		results := make(chan error, 2)
+		refresh := func() {
+			_, err := a.Refresh(t.Context(), presented, fresh)
+			results <- err
+		}
+		go refresh()
+		synctest.Wait()
+		go refresh()
+		synctest.Wait()
+		s.set(says(410, ""))
+		close(old)
+		first, second := <-results, <-results
+		if (first == nil) == (second == nil) || !errors.Is(errors.Join(first, second), authkey.ErrRevoked) {
+			t.Errorf("errors %v and %v, want none for the first and a revoked key for the second", first, second)
+		}
+		_, err = a.Authenticate(t.Context(), presented)
+		is(t, "what Refresh found is kept", err, authkey.ErrRevoked)
+		s.set(says(500, ""))
+		_, err = a.Refresh(t.Context(), presented, fresh)
+		isClass(t, "an outage", err, remotestore.Status, 500)
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	const url = "https://auth.internal/validate"
+	for name, row := range map[string]struct {
+		url  string
+		opt  remotestore.Option
+		says string
+	}{
+		"no URL":              {"", nil, "absolute"},
+		"a relative one":      {"/validate", nil, "absolute"},
+		"another scheme":      {"ftp://auth.internal", nil, "absolute"},
+		"no host":             {"https:///validate", nil, "absolute"},
+		"junk":                {"https://%zz" + secret, nil, "absolute"},
+		"a password":          {"https://user:" + secret + "@auth.internal", nil, "password"},
+		"in clear":            {"http://auth.internal/validate", nil, "WithPlaintext"},
+		"a nil transport":     {url, remotestore.WithTransport(nil), "WithTransport(nil)"},
+		"no timeout":          {url, remotestore.WithTimeout(0), "WithTimeout(0s)"},
+		"a long timeout":      {url, remotestore.WithTimeout(11 * time.Second), "up to 10s"},
+		"an empty cache":      {url, remotestore.WithCache(0, time.Second), "WithCache(0"},
+		"a long life":         {url, remotestore.WithCache(1, 6*time.Minute), "up to 5m0s"},
+		"an empty other one":  {url, remotestore.WithNegativeCache(0, time.Second), "WithNegativeCache(0"},
+		"a breaker of none":   {url, remotestore.WithBreaker(0, time.Second), "WithBreaker(0"},
+		"a breaker for ever":  {url, remotestore.WithBreaker(1, time.Hour), "up to 5m0s"},
+		"a nil request":       {url, remotestore.WithRequest(nil), "WithRequest(nil)"},
+		"a nil decoder":       {url, remotestore.WithDecoder(nil), "WithDecoder(nil)"},
+		"a nil clock":         {url, remotestore.WithClock(nil), "WithClock(nil)"},
+		"tokens of nobody":    {url, remotestore.WithTokens(remotestore.Tokens{}), "Issuer, Audience"},
+		"several, all joined": {"http://auth.internal", remotestore.WithTimeout(0), "WithTimeout(0s)"},
+	} {
+		opts := []remotestore.Option{remotestore.WithTimeout(time.Second)}
+		if row.opt != nil {
+			opts = append(opts, row.opt)
+		}
+		a, err := remotestore.New(row.url, opts...)
+		is(t, name, err, authkey.ErrInvalid)
+		if a != nil || err == nil || !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%s: error %v, want one that says %q", name, err, row.says)
+		}
+		if err != nil {
+			keeps(t, err)
+		}
+	}
+	if _, err := remotestore.New(url, nil); err == nil || !strings.Contains(err.Error(), "option 0: nil") {
+		t.Errorf("a nil option: %v", err)
+	}
+	_, err := remotestore.New("http://auth.internal", remotestore.WithTimeout(0))
+	if err == nil || !strings.Contains(err.Error(), "WithPlaintext") || !strings.Contains(err.Error(), "WithTimeout") {
+		t.Errorf("error %v, want both faults", err)
+	}
+	for _, url := range []string{url, "http://localhost:34555", "http://127.0.0.1/validate", "http://[::1]:80/"} {
+		if _, err := remotestore.New(url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	if _, err := remotestore.New("http://auth.internal", remotestore.WithPlaintext()); err != nil {
+		t.Error(err)
+	}
+}
