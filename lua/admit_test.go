@@ -3,7 +3,6 @@ package lua_test
 import (
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -45,15 +44,7 @@ func admit(t *testing.T, conn *lua.Conn, checks ...lua.Check) []lua.Answer {
 // bad one, in the same call, are decided all the same.
 func TestAdmitRefusesNumbers(t *testing.T) {
 	t.Parallel()
-	var source []byte
-	for _, name := range []string{"algorithms.lua", "state.lua", "admit.lua"} {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatalf("ReadFile: %v", err)
-		}
-		source = append(source, text...)
-	}
-	script := redis.NewScript(string(source))
+	script := redis.NewScript(admitSource(t))
 	good := []any{0, 0, int64(lua.MaxTime), "charge", "id", "-", 1, "f", 10, 3_600_000_000, "-", "-", "-", 1, 1}
 	fields := map[string]int{
 		"from": 1, "until": 2, "mode": 3, "at": 5, "algorithm": 7, "limit": 8, "window": 9, "extra": 10, "change": 11, "units": 13, "role": 14,

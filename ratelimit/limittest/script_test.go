@@ -88,7 +88,7 @@ type clock struct {
 func newClock(t *testing.T, rdb redis.UniversalClient) *clock {
 	t.Helper()
 	var source []byte
-	for _, name := range []string{"algorithms", "state", "admit"} {
+	for _, name := range []string{"audit", "algorithms", "state", "admit"} {
 		text, err := os.ReadFile("../../lua/" + name + ".lua")
 		if err != nil {
 			t.Fatalf("ReadFile: %v", err)
