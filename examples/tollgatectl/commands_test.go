@@ -114,6 +114,9 @@ func TestRequests(t *testing.T) {
 		{"reset all", "limits reset --project shop --yes --partition org", "", []string{"DELETE " + inShop + "/limits?partition=org"}},
 		{"set a plan", "plans set gold", `{"rules":[{"limit":2}]}`, []string{"GET /plans/gold", `PUT /plans/gold If-Match: "7" {"rules":[{"limit":2}]}`}},
 		{"set a plan that was read", "plans set gold", `{"name":"gold","rules":[],"revision":5}`, []string{`PUT /plans/gold If-Match: "5" {"rules":[]}`}},
+		{"set a plan by force", "plans set gold --force", `{"name":"gold","rules":[],"revision":5}`, []string{"GET /plans/gold", `PUT /plans/gold If-Match: * {"rules":[]}`}},
+		{"set a revision of a plan", "plans set gold --if-match 3", `{"name":"gold","rules":[],"revision":5}`, []string{`PUT /plans/gold If-Match: "3" {"rules":[]}`}},
+		{"set a plan like another", "plans set new", `{"name":"gold","rules":[],"revision":5}`, []string{"GET /plans/new", `PUT /plans/new If-None-Match: * {"rules":[]}`}},
 		{"set a new plan", "plans set new", `{"rules":[]}`, []string{"GET /plans/new", `PUT /plans/new If-None-Match: * {"rules":[]}`}},
 		{"delete a plan", "plans delete gold --yes", "", []string{"GET /plans/gold", `DELETE /plans/gold If-Match: "7"`}},
 		{"usage", "usage --project shop --step hour", "", []string{"GET /orgs/acme/usage?limit=1000&project=shop&step=hour"}},
@@ -186,6 +189,20 @@ func TestContradictions(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRefusedInput(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, one())
+	for stdin, line := range map[string]string{
+		"": "plans set gold", "[]": "plans set gold", `{"rules":[],"limit":1}`: "plans set gold", `{"name":"gold"}`: "plans set gold",
+		"two\nlines": "keys lookup", "\n": "keys lookup", strings.Repeat("a", 2<<20): "keys lookup",
+	} {
+		if o := f.call(stdin, line); o.code == cli.Done || o.stdout != "" || len(f.requests) != 0 {
+			t.Errorf("%.20q ends with %d, after %q", stdin, o.code, f.requests)
+		}
+	}
+	process(f.URL, "", "--org", "acme", "keys", "bulk-revoke", "--yes", "k1", "").want(t, cli.Misused)
 }
 
 // What changes many things shows them first.

@@ -58,7 +58,7 @@ func setPlan(f *cli.Flags) cli.Action {
 		if err != nil {
 			return err
 		}
-		rules, tag, err := readPlan(document)
+		rules, tag, err := readPlan(document, c.Args[0])
 		if err != nil {
 			return err
 		}
@@ -73,21 +73,25 @@ func setPlan(f *cli.Flags) cli.Action {
 	}
 }
 
-// readPlan returns the rules of a document, and the tag of the revision that it was read with, if any.
-func readPlan(document []byte) (rules json.RawMessage, tag string, err error) {
+// readPlan returns the rules of a document, and the tag of the revision that the plan had when it was read. That of
+// another plan, which this one is to be like, says nothing.
+func readPlan(document []byte, name string) (rules json.RawMessage, tag string, err error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(document, &fields) != nil || fields["rules"] == nil {
 		return nil, "", cli.Usage(`plans set: the file must be a JSON object with "rules"`)
 	}
-	for name := range fields {
-		switch name {
+	for field := range fields {
+		switch field {
 		case "rules", "name", "revision", "created_at", "updated_at":
 		default: // the route would refuse it; it may be a rule that was written in the wrong place
 			return nil, "", cli.Usage("plans set: the file has a field that a plan does not have; the rules go into \"rules\"")
 		}
 	}
 	item, err := show.Decode(document)
-	return fields["rules"], cli.TagOf(item), err
+	if item.String("name") == name {
+		tag = cli.TagOf(item)
+	}
+	return fields["rules"], tag, err
 }
 
 func deletePlan(f *cli.Flags) cli.Action {

@@ -119,7 +119,7 @@ func baseOf(server string, plain bool) (string, error) {
 
 func loopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // Close closes idle connections.
