@@ -58,7 +58,7 @@ const (
 
 // Entries returns a page of the entries of an org, or with "" of the plans, and the After of the page that follows: ""
 // at the end. A page may be short, or empty, although another follows, since a call looks at no more than 10,000
-// entries: up to 21 calls to Redis, each within the timeout. The entries stay in memory until all are returned.
+// entries: up to 20 calls to Redis, each within the timeout. The entries stay in memory until all are returned.
 // Errors: ErrInvalid, ErrUnavailable.
 func (l *Log) Entries(ctx context.Context, org string, q Query) (entries []Entry, next string, err error) {
 	part, limit, err := q.part()

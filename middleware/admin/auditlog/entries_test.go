@@ -3,6 +3,7 @@ package auditlog_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestEntries(t *testing.T) {
 			t.Fatalf("DEL: %v", err)
 		}
 		for i, m := range stored {
-			if err := rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: lua.AuditKey(w.org), ID: fmt.Sprintf("%d-7", 1000*(i+1)), Values: m.Values}).Err(); err != nil {
+			if err := rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: lua.AuditKey(w.org), ID: fmt.Sprintf("%d-0", 1000*(i+1)), Values: m.Values}).Err(); err != nil {
 				t.Fatalf("XADD: %v", err)
 			}
 		}
@@ -53,14 +54,14 @@ func TestEntries(t *testing.T) {
 		}{
 			{"all", auditlog.Query{}, "1 2 3 4 5", ""},
 			{"exactly all", auditlog.Query{Limit: 5}, "1 2 3 4 5", ""},
-			{"newest", auditlog.Query{Order: auditlog.NewestFirst, Limit: 2}, "5 4", "4000-7"},
-			{"newest, on", auditlog.Query{Order: auditlog.NewestFirst, Limit: 3, After: "4000-7"}, "3 2 1", ""},
-			{"oldest", auditlog.Query{Limit: 2}, "1 2", "2000-7"},
-			{"oldest, on", auditlog.Query{Limit: 2, After: "2000-7"}, "3 4", "4000-7"},
+			{"newest", auditlog.Query{Order: auditlog.NewestFirst, Limit: 2}, "5 4", "4000-0"},
+			{"newest, on", auditlog.Query{Order: auditlog.NewestFirst, Limit: 3, After: "4000-0"}, "3 2 1", ""},
+			{"oldest", auditlog.Query{Limit: 2}, "1 2", "2000-0"},
+			{"oldest, on", auditlog.Query{Limit: 2, After: "2000-0"}, "3 4", "4000-0"},
 			{"actor", auditlog.Query{Actor: "ben"}, "4 5", ""},
 			{"part of an actor", auditlog.Query{Actor: "be"}, "", ""},
-			{"action", auditlog.Query{Action: "override.set", Limit: 2}, "1 2", "2000-7"},
-			{"action, on", auditlog.Query{Action: "override.set", Limit: 2, After: "2000-7"}, "3", ""},
+			{"action", auditlog.Query{Action: "override.set", Limit: 2}, "1 2", "2000-0"},
+			{"action, on", auditlog.Query{Action: "override.set", Limit: 2, After: "2000-0"}, "3", ""},
 			{"id", auditlog.Query{ID: "1"}, "2 5", ""},
 			{"all of them", auditlog.Query{ID: "1", Actor: "ben", Action: "override.delete"}, "5", ""},
 			{"from", auditlog.Query{From: second(3)}, "3 4 5", ""},
@@ -68,10 +69,10 @@ func TestEntries(t *testing.T) {
 			{"to", auditlog.Query{To: second(3)}, "1 2", ""},
 			{"to just after", auditlog.Query{To: second(3.0001)}, "1 2 3", ""},
 			{"between, newest", auditlog.Query{From: second(2), To: second(5), Order: auditlog.NewestFirst}, "4 3 2", ""},
-			{"after before from", auditlog.Query{From: second(4), After: "2000-7"}, "4 5", ""},
-			{"after beyond from", auditlog.Query{From: second(2), After: "4000-7"}, "5", ""},
-			{"newest, after beyond to", auditlog.Query{To: second(3), After: "4000-7", Order: auditlog.NewestFirst}, "2 1", ""},
-			{"newest, after before to", auditlog.Query{To: second(4), After: "3000-7", Order: auditlog.NewestFirst}, "2 1", ""},
+			{"after before from", auditlog.Query{From: second(4), After: "2000-0"}, "4 5", ""},
+			{"after beyond from", auditlog.Query{From: second(2), After: "4000-0"}, "5", ""},
+			{"newest, after beyond to", auditlog.Query{To: second(3), After: "4000-0", Order: auditlog.NewestFirst}, "2 1", ""},
+			{"newest, after before to", auditlog.Query{To: second(4), After: "3000-0", Order: auditlog.NewestFirst}, "2 1", ""},
 		} {
 			entries, next := w.entries(tt.q)
 			var numbers []string
@@ -93,4 +94,66 @@ func TestEntries(t *testing.T) {
 			t.Errorf("Head: %v, want ErrDamaged", err)
 		}
 	}, redistest.OrEmbedded())
+}
+
+// TestEntriesReadsPages lists a trail that is longer than what one call to Redis reads, in pages of any size.
+func TestEntriesReadsPages(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Parallel()
+		w := newWritten(t, rdb)
+		w.write(1001, "mia", "override.set")
+		for _, order := range []auditlog.Order{auditlog.OldestFirst, auditlog.NewestFirst} {
+			for _, limit := range []int{300, 499, 500, 501, 1000} {
+				var seqs []int64
+				for q := (auditlog.Query{Order: order, Limit: limit}); ; {
+					entries, next := w.entries(q)
+					if len(entries) > limit || next != "" && len(entries) < limit {
+						t.Errorf("%s: a page of %d entries, want %d", order, len(entries), limit)
+					}
+					for _, e := range entries {
+						seqs = append(seqs, e.Seq)
+					}
+					if q.After = next; next == "" {
+						break
+					}
+				}
+				want := make([]int64, 1001)
+				for i := range want {
+					want[i] = int64(i + 1)
+				}
+				if order == auditlog.NewestFirst {
+					slices.Reverse(want)
+				}
+				if !slices.Equal(seqs, want) {
+					t.Errorf("%s: pages of %d: %d entries, want all once and in order", order, limit, len(seqs))
+				}
+			}
+			if entries, next := w.entries(auditlog.Query{Order: order, ID: "500", Actor: "mia"}); len(entries) != 1 || entries[0].Seq != 501 || next != "" {
+				t.Errorf("%s: one of them: %+v, %q", order, entries, next)
+			}
+		}
+	})
+}
+
+// TestEntriesLooksNoFurther: a call that finds nothing ends all the same, and says where to go on.
+func TestEntriesLooksNoFurther(t *testing.T) {
+	t.Parallel()
+	w := newWritten(t, redistest.Standalone(t, redistest.OrEmbedded()))
+	w.write(1, "mia", "override.set")
+	values := w.stored()[0].Values
+	pipe := w.rdb.Pipeline()
+	for range 10_500 {
+		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: lua.AuditKey(w.org), Values: values})
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatalf("XADD: %v", err)
+	}
+	q := auditlog.Query{Actor: "nobody"}
+	first, next := w.entries(q)
+	q.After = next
+	second, last := w.entries(q)
+	if len(first) != 0 || next == "" || len(second) != 0 || last != "" {
+		t.Errorf("%d entries, next %q; then %d, next %q; want two empty pages", len(first), next, len(second), last)
+	}
 }
