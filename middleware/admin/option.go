@@ -12,7 +12,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/middleware"
-	"github.com/tollgate-go/tollgate/middleware/admin/internal/limits"
+	"github.com/tollgate-go/tollgate/middleware/internal/peek"
 	"github.com/tollgate-go/tollgate/middleware/meter"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -150,7 +150,7 @@ func WithLimits(limiter middleware.Limiter) Option {
 // are left out, with their candidates. An endpoint is declared once.
 func WithRoute(endpoint string, policies ...ratelimit.Policy) Option {
 	return optionFunc(func(c *config) error {
-		declared, err := limits.NewEndpoint(endpoint, policies...)
+		declared, err := peek.NewEndpoint(endpoint, policies...)
 		if err != nil {
 			return fmt.Errorf("%w option: WithRoute(%.100q): %w", ErrInvalid, endpoint, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
+	"github.com/tollgate-go/tollgate/middleware/internal/peek"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -39,7 +40,7 @@ func overrideOf(o *ratelimit.Override) override {
 		Revision: o.Revision, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
 	}
 	if o.Window != 0 {
-		shown.Window = rest.DurationText(o.Window)
+		shown.Window = peek.DurationText(o.Window)
 	}
 	return shown
 }

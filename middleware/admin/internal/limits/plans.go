@@ -9,6 +9,7 @@ import (
 
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
+	"github.com/tollgate-go/tollgate/middleware/internal/peek"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -37,7 +38,7 @@ func planOf(p *ratelimit.Plan) plan {
 	for i, r := range p.Rules {
 		shown.Rules[i] = rule{Endpoint: r.Endpoint, Policy: r.Policy, Limit: r.Limit, Burst: r.Burst, Access: r.Access, Change: r.Change}
 		if r.Window != 0 {
-			shown.Rules[i].Window = rest.DurationText(r.Window)
+			shown.Rules[i].Window = peek.DurationText(r.Window)
 		}
 	}
 	return shown

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
+	"github.com/tollgate-go/tollgate/middleware/internal/peek"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -50,12 +51,12 @@ func (s *Resources) previewOverride(c *rest.Call) (rest.Reply, error) {
 	if err := o.Validate(); err != nil {
 		return rest.Reply{}, err
 	}
-	of := subject{org: c.Org, key: key}
-	if of.project, err = projectOf(q, &o); err != nil {
+	of := peek.Subject{Org: c.Org, Key: key}
+	if of.Project, err = projectOf(q, &o); err != nil {
 		return rest.Reply{}, err
 	}
-	c.Project = of.project
-	if of.plan, err = s.planOfKey(c, q, key); err != nil {
+	c.Project = of.Project
+	if of.Plan, err = s.planOfKey(c, q, key); err != nil {
 		return rest.Reply{}, err
 	}
 	answer := forecasts{Items: []preview{}}
@@ -85,12 +86,12 @@ func projectOf(q rest.Query, o *ratelimit.Override) (string, error) {
 }
 
 // preview looks twice at a route, without the override and with it: what is taken in between shows.
-func (s *Resources) preview(ctx context.Context, of *subject, at *Endpoint, o *ratelimit.Override, into *forecasts) error {
-	before, err := of.peek(ctx, at, 1, s.Limiter.Admit)
+func (s *Resources) preview(ctx context.Context, of *peek.Subject, at *peek.Endpoint, o *ratelimit.Override, into *forecasts) error {
+	before, err := of.Look(ctx, at, 1, s.Limiter.Admit)
 	if err != nil {
 		return err
 	}
-	after, err := of.peek(ctx, at, 1, func(ctx context.Context, r ratelimit.Request) (ratelimit.Decision, error) {
+	after, err := of.Look(ctx, at, 1, func(ctx context.Context, r ratelimit.Request) (ratelimit.Decision, error) {
 		return s.Limiter.(previewer).Preview(ctx, r, *o) //nolint:errcheck // mount asked it
 	})
 	if err != nil {
@@ -103,7 +104,7 @@ func (s *Resources) preview(ctx context.Context, of *subject, at *Endpoint, o *r
 	for i := range after.Results {
 		into.Items = append(into.Items, preview{
 			Endpoint: at.Name, Policy: after.Results[i].Policy,
-			Before: forecastOf(&before.Results[i], of.key), After: forecastOf(&after.Results[i], of.key),
+			Before: forecastOf(&before.Results[i], of.Key), After: forecastOf(&after.Results[i], of.Key),
 		})
 	}
 	return nil
@@ -116,7 +117,7 @@ func forecastOf(r *ratelimit.Result, key string) forecast {
 	}
 	f.Passes = new(!r.Exceeded || r.Monitor || r.Candidate != "")
 	if !*f.Passes {
-		f.RetryAfter = waitText(r.RetryAfter)
+		f.RetryAfter = peek.WaitText(r.RetryAfter)
 	}
 	return f
 }

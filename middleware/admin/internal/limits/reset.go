@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
+	"github.com/tollgate-go/tollgate/middleware/internal/peek"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -81,12 +82,12 @@ func partitionIn(q rest.Query) (ratelimit.Partition, error) {
 }
 
 // match returns the endpoints with those of their policies that are meant; not those that have none.
-func match(q rest.Query, endpoints []Endpoint, partition ratelimit.Partition) ([]Endpoint, error) {
+func match(q rest.Query, endpoints []peek.Endpoint, partition ratelimit.Partition) ([]peek.Endpoint, error) {
 	name, named := q.Given("policy")
-	var matching []Endpoint
+	var matching []peek.Endpoint
 	other := ratelimit.Partition("")
 	for i := range endpoints {
-		at := Endpoint{Name: endpoints[i].Name}
+		at := peek.Endpoint{Name: endpoints[i].Name}
 		for _, p := range endpoints[i].Policies {
 			switch by := cmp.Or(p.Partition, ratelimit.ByProject); {
 			case named && p.Name != name:
@@ -111,7 +112,7 @@ func match(q rest.Query, endpoints []Endpoint, partition ratelimit.Partition) ([
 }
 
 // reset forgets the counts of an endpoint's policies, and reports it.
-func (s *Resources) reset(c *rest.Call, limiter resetter, at *Endpoint, q rest.Query, partition ratelimit.Partition) error {
+func (s *Resources) reset(c *rest.Call, limiter resetter, at *peek.Endpoint, q rest.Query, partition ratelimit.Partition) error {
 	request := ratelimit.Request{Org: c.Org, Project: c.Project, Key: q["key"], Endpoint: at.Name}
 	for _, p := range at.Policies {
 		request.Charges = append(request.Charges, ratelimit.Charge{Policy: p})

@@ -10,6 +10,7 @@ import (
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
+	"github.com/tollgate-go/tollgate/middleware/internal/peek"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -18,7 +19,7 @@ type Resources struct {
 	Overrides *ratelimit.Overrides
 	Plans     *ratelimit.Plans
 	Limiter   middleware.Limiter
-	Endpoints []Endpoint
+	Endpoints []peek.Endpoint
 	// FindKey returns a key of the project, or authkey.ErrUnknown; nil where keys are not known.
 	FindKey func(ctx context.Context, org, project, id string) (authkey.Record, error)
 }

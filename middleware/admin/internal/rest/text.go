@@ -3,7 +3,6 @@ package rest
 import (
 	"errors"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -41,18 +40,6 @@ func ParseTimeOrNever(text string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return ParseTime(text)
-}
-
-// DurationText is Duration.String without the zeros at the end: "1m", not "1m0s".
-func DurationText(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // OneOf returns a parser that takes some texts and no other.
