@@ -70,6 +70,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,6 +82,7 @@ import (
 	"github.com/tollgate-go/tollgate/lua/audit"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/keys"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/limits"
+	"github.com/tollgate-go/tollgate/middleware/admin/internal/openapi"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/usage"
 )
@@ -134,12 +136,28 @@ func (c *config) handler(authorizer Authorizer) *Handler {
 		return rest.Actor(actor), err
 	}
 	server.Observe, server.Report = observe, c.report
-	return &Handler{mux: server.Handler(c.routes()), nowhere: server.Nowhere()}
+	routes := c.routes()
+	return &Handler{mux: server.Handler(append(routes, described(server.Prefix, routes))), nowhere: server.Nowhere()}
 }
 
 // routes is the table of all that is served.
 func (c *config) routes() []rest.Route {
 	return slices.Concat(c.limits.Routes(), c.keys.Routes(), c.usage.Routes())
+}
+
+// described is the route of the description of all others and itself.
+func described(prefix string, routes []rest.Route) rest.Route {
+	var text json.RawMessage
+	self := rest.Route{Pattern: "/openapi.json", Given: true, Operations: []rest.Operation{{
+		Method: http.MethodGet, ID: "describe", Summary: "This description.", Public: true,
+		Answers: map[int]any{http.StatusOK: map[string]any{}},
+		Do: func(c *rest.Call) (rest.Reply, error) {
+			_, err := c.Query()
+			return rest.Reply{Body: text}, err
+		},
+	}}}
+	text = openapi.Document(prefix, append(slices.Clone(routes), self))
+	return self
 }
 
 // observe says in the context of an action whose it is, for the audit trail that stores write.

@@ -225,6 +225,9 @@ func TestStoreErrors(t *testing.T) {
 		var log strings.Builder
 		h := newHandler(t, admin.WithKeys(store, issuer), admin.WithLogger(logTo(&log)))
 		for _, r := range [][2]string{{"GET", keys}, {"POST", keys}, {"GET", keys + "/x"}, {"DELETE", keys + "/x"}} {
+			if row.status == 409 && r[0] != "POST" { // nothing is made there
+				continue
+			}
 			log.Reset()
 			a := serve(t, h, request(r[0], r[1], "")).want(t, row.status, row.code)
 			if strings.Contains(a.text, "a-cause") {

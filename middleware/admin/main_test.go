@@ -75,6 +75,7 @@ func serve(t *testing.T, h http.Handler, r *http.Request) *answer {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
+	checkDescribed(t, h, r, w)
 	a := &answer{status: w.Code, header: w.Result().Header, text: w.Body.String()}
 	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
 		if got := a.header.Values(name); len(got) != 1 || got[0] != want {

@@ -29,7 +29,7 @@ func (s *Resources) Routes() []rest.Route {
 			Answers: map[int]any{http.StatusOK: rest.Page[key]{}}, Do: s.listKeys,
 		}, {
 			Method: http.MethodPost, ID: "issueKey", Summary: "Issue a key. Its secret is in this answer alone.", Scope: writeKeys,
-			Body: func() []strict.Field { return new(newKey).fields() }, Repeatable: true, Conflict: true,
+			Body: func() []strict.Field { return new(newKey).fields() }, Repeatable: true, Conflict: true, Located: true,
 			Answers: map[int]any{http.StatusCreated: key{}}, Do: s.issueKey,
 		}}},
 		{Pattern: "/orgs/{org}/projects/{project}/keys/{id}", Given: s.Store != nil, Operations: []rest.Operation{{

@@ -32,7 +32,7 @@ func (c *Call) decode(mayBeEmpty bool, fields []strict.Field) error {
 	if err == nil && len(text) == 0 && len(types) == 0 && mayBeEmpty {
 		return nil
 	}
-	if accept := c.operation.media(); len(types) != 1 || !isOneOf(types[0], accept) || c.Request.Header.Get("Content-Encoding") != "" {
+	if accept := c.operation.Media(); len(types) != 1 || !isOneOf(types[0], accept) || c.Request.Header.Get("Content-Encoding") != "" {
 		c.Header().Set("Accept", strings.Join(accept, ", "))
 		return NewProblem(http.StatusUnsupportedMediaType, CodeMediaType, "The body must be "+strings.Join(accept, " or ")+" in UTF-8, not compressed.")
 	}
@@ -73,8 +73,8 @@ func badBody(detail, message string) *Error {
 	return NewProblem(http.StatusBadRequest, CodeBody, detail, strict.Fault{Pointer: "", Code: "syntax", Message: message})
 }
 
-// media returns the media types that an operation takes a body in.
-func (o *Operation) media() []string {
+// Media returns the media types that an operation takes a body in.
+func (o *Operation) Media() []string {
 	if o.Patch {
 		return []string{mediaPatch, mediaJSON}
 	}

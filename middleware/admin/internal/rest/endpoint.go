@@ -93,14 +93,14 @@ func (e *endpoint) serve(c *Call) (Reply, error) {
 	if e.Observe != nil {
 		c.Request = c.Request.WithContext(e.Observe(c))
 	}
-	if !c.operation.Conditional && c.operation.changes() && len(c.Request.Header.Values("If-Match")) > 0 {
+	if !c.operation.Conditional && c.operation.Changes() && len(c.Request.Header.Values("If-Match")) > 0 {
 		return Reply{}, PreconditionFailed() // of what has no ETag, none matches
 	}
 	return c.once()
 }
 
-// changes reports whether an operation changes what its path names.
-func (o *Operation) changes() bool {
+// Changes reports whether an operation changes what its path names.
+func (o *Operation) Changes() bool {
 	return o.Method == http.MethodPut || o.Method == http.MethodPatch || o.Method == http.MethodDelete
 }
 

@@ -17,7 +17,7 @@ import (
 
 // What is remembered of requests with an Idempotency-Key.
 const (
-	maxIdempotencyKey = 128              // bytes
+	MaxIdempotencyKey = 128              // bytes
 	claimTime         = 30 * time.Second // more than any action takes: a crash locks the key for no longer
 	keepTime          = 24 * time.Hour   // a repeat is known
 	claimTimeout      = 2 * time.Second  // of one call
@@ -29,7 +29,7 @@ func (c *Call) once() (Reply, error) {
 	if !c.operation.Repeatable || len(values) == 0 {
 		return c.operation.Do(c)
 	}
-	if len(values) != 1 || len(values[0]) < 1 || len(values[0]) > maxIdempotencyKey ||
+	if len(values) != 1 || len(values[0]) < 1 || len(values[0]) > MaxIdempotencyKey ||
 		strings.ContainsFunc(values[0], func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return Reply{}, NewProblem(http.StatusBadRequest, CodeIdempotency, "Idempotency-Key must be there once, of 1 to 128 visible ASCII characters.")
 	}

@@ -38,6 +38,15 @@ const (
 	CodeInternal     = "internal"                // 500
 )
 
+// Codes returns all codes of a problem.
+func Codes() []string {
+	return []string{
+		CodeBody, CodeConditional, CodeIdempotency, CodePath, CodeQuery, CodeCrossSite, CodeForbidden, CodeNotFound, CodeNotServed,
+		CodeMethod, CodeConflict, CodeIssued, CodePartition, CodeUnderWay, CodePrecondition, CodeMediaType, CodeFields, CodeMismatch,
+		CodeRequired, CodeInternal, middleware.CodeMissing, middleware.CodeInvalid, middleware.CodeScope, middleware.CodeUnavailable,
+	}
+}
+
 // Error is a problem, an answer as RFC 9457 has it. It is an error, so that actions can return it.
 type Error struct {
 	Type       string         `json:"type"`

@@ -77,6 +77,7 @@ type Operation struct {
 	Creating    bool // honours If-None-Match: *
 	Repeatable  bool // honours Idempotency-Key
 	Tagged      bool // answers with an ETag
+	Located     bool // answers with a Location
 	Conflict    bool // may be 409
 
 	// Answers has an example, of the right type, for each status of success; nil where there is no body.
@@ -104,7 +105,7 @@ func NoContent() Reply { return Reply{Status: http.StatusNoContent} }
 func (s *Server) Handler(routes []Route) http.Handler {
 	mux := http.NewServeMux()
 	for _, route := range routes {
-		e := &endpoint{Server: s, operations: map[string]*Operation{}, parts: partsOf(route.Pattern)}
+		e := &endpoint{Server: s, operations: map[string]*Operation{}, parts: Parts(route.Pattern)}
 		for i := range route.Operations {
 			e.operations[route.Operations[i].Method] = &route.Operations[i]
 		}
@@ -126,8 +127,8 @@ func (s *Server) Nowhere() http.Handler {
 
 var pathPart = regexp.MustCompile(`\{([a-z]+)\}`)
 
-// partsOf returns the names of the wildcards of a pattern.
-func partsOf(pattern string) []string {
+// Parts returns the names of the wildcards of a pattern.
+func Parts(pattern string) []string {
 	var parts []string
 	for _, match := range pathPart.FindAllStringSubmatch(pattern, -1) {
 		parts = append(parts, match[1])

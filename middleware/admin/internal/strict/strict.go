@@ -59,8 +59,18 @@ func (e *SyntaxError) Error() string {
 // Field is one member that the object may have. Make it with Text, Texts, Integer, Parsed or Objects. What is
 // absent from the document leaves its variable alone.
 type Field struct {
-	name string
-	set  func(value jsontext.Value) []Fault // with pointers relative to the value
+	name   string
+	schema func() map[string]any
+	set    func(value jsontext.Value) []Fault // with pointers relative to the value
+}
+
+// Schema returns the JSON Schema of what Decode takes.
+func Schema(fields ...Field) map[string]any {
+	properties := map[string]any{}
+	for _, field := range fields {
+		properties[field.name] = field.schema()
+	}
+	return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 }
 
 // Decode reads a document, which must be one object with nothing but the fields, each at most once. It
@@ -159,12 +169,14 @@ func bounded(p jsontext.Pointer) string {
 
 // Text is a field that holds a string.
 func Text(name string, into *string) Field {
-	return Parsed(name, "a string", into, func(text string) (string, error) { return text, nil })
+	field := Parsed(name, "a string", into, func(text string) (string, error) { return text, nil })
+	field.schema = func() map[string]any { return map[string]any{"type": "string"} }
+	return field
 }
 
 // Parsed is a field that holds a string that stands for something else. want says what, as in "a time".
 func Parsed[T any](name, want string, into *T, parse func(text string) (T, error)) Field {
-	return Field{name, func(value jsontext.Value) []Fault {
+	return Field{name, func() map[string]any { return map[string]any{"type": "string", "description": want} }, func(value jsontext.Value) []Fault {
 		text, fault := unquote(value, want)
 		if fault != nil {
 			return fault
@@ -180,7 +192,7 @@ func Parsed[T any](name, want string, into *T, parse func(text string) (T, error
 
 // Integer is a field that holds a number written without fraction and exponent.
 func Integer(name string, into **int64) Field {
-	return Field{name, func(value jsontext.Value) []Fault {
+	return Field{name, func() map[string]any { return map[string]any{"type": "integer"} }, func(value jsontext.Value) []Fault {
 		if fault := expect(value, '0', "an integer"); fault != nil {
 			return fault
 		}
@@ -200,7 +212,7 @@ func Integer(name string, into **int64) Field {
 // Texts is a field that holds an array of strings.
 func Texts(name string, into *[]string) Field {
 	const want = "an array of strings"
-	return Field{name, func(value jsontext.Value) []Fault {
+	return Field{name, func() map[string]any { return arrayOf(map[string]any{"type": "string"}) }, func(value jsontext.Value) []Fault {
 		texts := []string{}
 		faults := elements(value, want, func(_ int, element jsontext.Value) []Fault {
 			text, fault := unquote(element, "a string")
@@ -216,7 +228,7 @@ func Texts(name string, into *[]string) Field {
 // from 0. fields is called for one after the other.
 func Objects(name string, fields func(i int) []Field) Field {
 	const want = "an array of objects"
-	return Field{name, func(value jsontext.Value) []Fault {
+	return Field{name, func() map[string]any { return arrayOf(Schema(fields(0)...)) }, func(value jsontext.Value) []Fault {
 		return elements(value, want, func(i int, element jsontext.Value) []Fault {
 			faults, err := Decode(element, fields(i)...)
 			if err != nil { // not to be expected: the value was read as a whole before
@@ -225,6 +237,10 @@ func Objects(name string, fields func(i int) []Field) Field {
 			return faults
 		})
 	}}
+}
+
+func arrayOf(items map[string]any) map[string]any {
+	return map[string]any{"type": "array", "items": items}
 }
 
 // elements reads each element of an array.
