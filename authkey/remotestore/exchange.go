@@ -123,7 +123,7 @@ func (c *config) decodeAnswer(status int, header http.Header, body []byte) (*aut
 		return nil, failed(Garbage, err)
 	}
 	if token, err := answer.text("token", maxToken); err != nil {
-		return nil, failed(Garbage, err)
+		return nil, failed(BadToken, err)
 	} else if token != "" {
 		return c.tokens.identity(token, c.now())
 	}

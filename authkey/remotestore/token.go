@@ -10,13 +10,13 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 )
 
-// Bounds of a token, in bytes. A lone token may be as long as an answer otherwise, so it is bounded here.
+// Bounds of a token, in bytes, and of what is forgiven of its times.
 const (
-	maxToken     = 8 << 10
-	maxHeader    = 2 << 10
-	maxKeyID     = 256
-	maxLeeway    = 5 * time.Minute
-	defaultLeway = 30 * time.Second
+	maxToken      = 8 << 10
+	maxHeader     = 2 << 10
+	maxKeyID      = 256
+	maxLeeway     = 5 * time.Minute
+	defaultLeeway = 30 * time.Second
 )
 
 // Tokens says which tokens of a service are to be trusted.
@@ -36,7 +36,7 @@ type Tokens struct {
 
 // WithTokens wants a signed JWT as the answer, and refuses an identity without one. Its claims are org, project,
 // key, kind and the others that the package comment names, besides iss, aud and exp, which are needed, and nbf and
-// iat, which are judged if they are there. exp is the end of the identity.
+// iat, which are judged if they are there. exp and the leeway are the end of the identity.
 //
 // A token is refused unless it is a JWS in compact form (RFC 7515) of up to 8 KiB in canonical base64url, whose
 // header and claims name nothing twice or in another case; whose kid names one of the keys (it may be missing where
@@ -70,7 +70,7 @@ func newVerifier(t Tokens) (*verifier, error) {
 		fault("Leeway %v: want 0 to %v", t.Leeway, maxLeeway)
 	}
 	if t.Leeway == 0 {
-		v.Leeway = defaultLeway
+		v.Leeway = defaultLeeway
 	}
 	if len(t.Keys) < 1 || len(t.Keys) > 16 {
 		fault("Keys: %d of them, want 1 to 16", len(t.Keys))
