@@ -202,22 +202,27 @@ func (c *Conn) Keys(ctx context.Context, org, project, after string, limit int) 
 	if err != nil || len(places) == 0 {
 		return KeyPage{}, err
 	}
-	readings, ids := make([]reading, 0, 2*len(places)), make([]string, len(places))
-	for i, place := range places {
+	readings, keys := make([]reading, 0, 2*len(places)), make([]Key, 0, len(places))
+	for _, place := range places {
 		escaped, id, _ := strings.Cut(place, ":")
-		name, _ := Unescape(escaped)
-		key, _ := recordOf(org, id)
-		ids[i], readings = id, append(readings, readHash(key), readField(ProjectsKey(org), name))
+		name, whole := Unescape(escaped)
+		if key, ok := recordOf(org, id); ok && whole {
+			keys = append(keys, Key{ID: id, Project: name})
+			readings = append(readings, readHash(key), readField(ProjectsKey(org), name))
+		}
+	}
+	page := KeyPage{Next: next}
+	if len(keys) == 0 {
+		return page, nil
 	}
 	values, err := c.read(ctx, readings...)
 	if err != nil {
 		return KeyPage{}, err
 	}
-	page := KeyPage{Next: next}
-	for i, id := range ids {
-		k, err := keyOf(id, values[1+2*i], values[2+2*i])
-		if errors.Is(err, ErrKeyNotFound) {
-			continue // another program removed it
+	for i, named := range keys {
+		k, err := keyOf(named.ID, values[1+2*i], values[2+2*i])
+		if errors.Is(err, ErrKeyNotFound) || err == nil && (k.Org != org || k.Project != named.Project) {
+			continue // another program removed it, or wrote the place
 		}
 		if err != nil {
 			return KeyPage{}, err
