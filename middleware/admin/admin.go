@@ -84,6 +84,7 @@ import (
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/limits"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/openapi"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
+	"github.com/tollgate-go/tollgate/middleware/admin/internal/trail"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/usage"
 )
 
@@ -123,6 +124,7 @@ type config struct {
 	limits limits.Resources
 	keys   keys.Resources
 	usage  usage.Resources
+	trail  trail.Resources
 	audit  []func(Change)
 }
 
@@ -142,7 +144,7 @@ func (c *config) handler(authorizer Authorizer) *Handler {
 
 // routes is the table of all that is served.
 func (c *config) routes() []rest.Route {
-	return slices.Concat(c.limits.Routes(), c.keys.Routes(), c.usage.Routes())
+	return slices.Concat(c.limits.Routes(), c.keys.Routes(), c.usage.Routes(), c.trail.Routes())
 }
 
 // described is the route of the description of all others and itself.

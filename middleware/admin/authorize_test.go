@@ -37,8 +37,8 @@ func TestNewRefuses(t *testing.T) {
 		{"prefix that walks", good, []admin.Option{admin.WithPrefix("/a/../b")}, 1},
 		{"nil parts", good, []admin.Option{
 			admin.WithOverrides(nil), admin.WithKeys(nil, issuer), admin.WithKeys(store, nil), admin.WithUsage(nil),
-			admin.WithLimits(nil), admin.WithAudit(nil), admin.WithLogger(nil),
-		}, 7},
+			admin.WithLimits(nil), admin.WithAudit(nil), admin.WithLogger(nil), admin.WithAuditLog(nil),
+		}, 8},
 		{"route without limits", good, []admin.Option{admin.WithRoute(search, policy)}, 1},
 		{"route without method", good, []admin.Option{limits, admin.WithRoute("/v1/search", policy)}, 1},
 		{"route twice", good, []admin.Option{limits, admin.WithRoute(search), admin.WithRoute(search)}, 1},

@@ -55,12 +55,18 @@ func memory(t *testing.T) (authkey.Store, *authkey.Issuer) {
 	return store, issuer
 }
 
-// nobody returns overrides on a Redis that is not there.
-func nobody(t *testing.T) *ratelimit.Overrides {
+// noRedis returns a client of a Redis that is not there.
+func noRedis(t *testing.T) redis.UniversalClient {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
 	t.Cleanup(func() { rdb.Close() })
-	overrides, err := ratelimit.NewOverrides(rdb)
+	return rdb
+}
+
+// nobody returns overrides on a Redis that is not there.
+func nobody(t *testing.T) *ratelimit.Overrides {
+	t.Helper()
+	overrides, err := ratelimit.NewOverrides(noRedis(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,9 +221,7 @@ func TestUnavailable(t *testing.T) {
 // noPlans returns plans on a Redis that is not there.
 func noPlans(t *testing.T) *ratelimit.Plans {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
-	t.Cleanup(func() { rdb.Close() })
-	plans, err := ratelimit.NewPlans(rdb)
+	plans, err := ratelimit.NewPlans(noRedis(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func checkDescribed(t *testing.T, h http.Handler, r *http.Request, w *httptest.R
 // document returns what a handler of all parts serves to whoever asks.
 func document(t *testing.T, opts ...admin.Option) (text []byte, paths map[string]map[string]any) {
 	t.Helper()
-	h := newHandler(t, append(append(withAll(t), admin.WithPlans(noPlans(t))), opts...)...)
+	h := newHandler(t, append(append(withAll(t), admin.WithPlans(noPlans(t)), admin.WithAuditLog(newAuditLog(t, noRedis(t)))), opts...)...)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/openapi.json", nil))
 	var parsed struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
 	"github.com/tollgate-go/tollgate/middleware/internal/peek"
 	"github.com/tollgate-go/tollgate/middleware/meter"
 	"github.com/tollgate-go/tollgate/ratelimit"
@@ -93,6 +94,17 @@ func WithUsage(reader UsageReader) Option {
 			return fmt.Errorf("%w option: WithUsage(nil)", ErrInvalid)
 		}
 		c.usage.Reader = reader
+		return nil
+	})
+}
+
+// WithAuditLog serves audit trails, and verifies them.
+func WithAuditLog(log *auditlog.Log) Option {
+	return optionFunc(func(c *config) error {
+		if log == nil {
+			return fmt.Errorf("%w option: WithAuditLog(nil)", ErrInvalid)
+		}
+		c.trail.Log = log
 		return nil
 	})
 }

@@ -29,6 +29,10 @@ var operations = []struct{ method, path, body, scope string }{
 	{"GET", "/v1/orgs/o/projects/p/keys/x", "", "keys:read"},
 	{"DELETE", "/v1/orgs/o/projects/p/keys/x", "", "keys:write"},
 	{"GET", "/v1/orgs/o/usage", "", "usage:read"},
+	{"GET", "/v1/orgs/o/audit", "", "audit:read"},
+	{"GET", "/v1/orgs/o/audit:verify", "", "audit:read"},
+	{"GET", "/v1/audit", "", "audit:read"},
+	{"GET", "/v1/audit:verify", "", "audit:read"},
 	{"GET", "/v1/plans", "", "plans:read"},
 	{"GET", "/v1/plans/x", "", "plans:read"},
 	{"PUT", "/v1/plans/x", `{"rules":[]}`, "plans:write"},
@@ -38,7 +42,7 @@ var operations = []struct{ method, path, body, scope string }{
 // as returns a handler of all parts for one actor.
 func as(t *testing.T, actor admin.Actor) http.Handler {
 	t.Helper()
-	opts := append(withAll(t), admin.WithPlans(noPlans(t)))
+	opts := append(withAll(t), admin.WithPlans(noPlans(t)), admin.WithAuditLog(newAuditLog(t, noRedis(t))))
 	h, err := admin.New(admin.AuthorizerFunc(func(*http.Request) (admin.Actor, error) { return actor, nil }), opts...)
 	if err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ func (s *Resources) overrideOperations() []rest.Operation {
 		Answers: map[int]any{http.StatusOK: rest.Page[override]{}}, Do: s.listOverrides,
 	}, {
 		Method: http.MethodPut, ID: "putOverride", Summary: "Write the override of a project, an endpoint and a policy.", Scope: writeOverrides,
-		Body: new(terms).all, Conditional: true, Creating: true, Tagged: true,
+		Body: new(terms).all, Conditional: true, Creating: true, Tagged: true, Located: true,
 		Answers: map[int]any{http.StatusOK: override{}, http.StatusCreated: override{}}, Do: s.putOverride,
 	}, {
 		Method: http.MethodDelete, ID: "clearOverrides", Summary: "Delete all overrides of a project; or, with an empty one, those of the whole org.",
