@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
 )
@@ -98,4 +100,34 @@ func ExampleIssuer_Import() {
 	// Output:
 	// <nil>
 	// shop <nil>
+}
+
+func ExampleIssuer_ImportAll() {
+	format, err := authkey.NewFormat("acme", "live")
+	if err != nil {
+		panic(err)
+	}
+	issuer, err := authkey.NewIssuer(authkey.NewMemoryStore(), format)
+	if err != nil {
+		panic(err)
+	}
+	file := func() io.Reader {
+		return strings.NewReader(`{"source":"api_keys 17","key":"5f2c9f0e-key-of-the-old-system","org":"demo","project":"shop"}
+{"source":"api_keys 18","sha256":"2c1b48c002f4cd36004b8473fd235127e12c866dd30be8129371818624ddef79","org":"demo","project":"shop"}
+{"source":"api_keys 19","key":"short","org":"demo","project":"shop"}
+`)
+	}
+	for range 2 {
+		counts, err := issuer.ImportAll(context.Background(), authkey.ImportLines(file()), func(r authkey.ImportResult) {
+			if r.Err != nil {
+				fmt.Printf("line %d, %s: %s\n", r.Position, r.Source, r.Status)
+			}
+		})
+		fmt.Println(counts, err)
+	}
+	// Output:
+	// line 3, api_keys 19: invalid
+	// map[imported:2 invalid:1] <nil>
+	// line 3, api_keys 19: invalid
+	// map[invalid:1 skipped:2] <nil>
 }

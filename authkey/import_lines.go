@@ -63,11 +63,9 @@ func ImportLines(r io.Reader) iter.Seq2[Existing, error] {
 			if ended && len(line) == 0 {
 				return
 			}
-			var existing Existing
-			if err = nil; long {
-				err = fmt.Errorf("%w: import: a line of more than %d bytes", ErrInvalid, maxImportLine)
-			} else {
-				existing, err = readImportLine(line)
+			existing, err := readImportLine(line)
+			if long {
+				existing, err = Existing{}, fmt.Errorf("%w: import: a line of more than %d bytes", ErrInvalid, maxImportLine)
 			}
 			if !yield(existing, err) || ended {
 				return

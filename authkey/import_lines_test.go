@@ -66,6 +66,7 @@ func TestImportLinesRefuses(t *testing.T) {
 		"a brace too many": `{"key":"secret-secret-secret"}}`,
 		"a short digest":   `{"sha256":"secret-secret-secret"}`,
 		"a network":        `{"networks":["secret-secret-secret"]}`,
+		"a meta":           `{"meta":{"secret-secret-secret":1}}`,
 		"a time":           `{"expires_at":"secret-secret-secret"}`,
 		"long":             `{"key":"` + strings.Repeat("secret-secret-secret", 10_000) + `"}`,
 	} {

@@ -7,6 +7,9 @@
 // is revoked there stays revoked, whatever the old table says. When all keys in use have been seen, or issuer.ImportAll
 // has moved the rest, take the chain out.
 //
+// While a chain is in use, revoke in both places: in the old table for a key that has not been seen yet, or might be
+// read anew should the new store lose its data; in the new store for one that has.
+//
 // Do not use it where the whole table can be moved at once by [authkey.Issuer.ImportAll], which leaves nothing to do
 // while a client waits.
 //
@@ -64,6 +67,8 @@ type Chain struct {
 	remembered atomic.Uint64
 	waiting    atomic.Int64
 }
+
+var _ Verifier = (*Chain)(nil)
 
 type sum = [sha256.Size]byte
 
