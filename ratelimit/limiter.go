@@ -27,7 +27,7 @@ type Limiter struct {
 
 // attempts bounds how often a check is asked again after a change. The second attempt fails only if
 // somebody changes the org's keys or limits within the same millisecond.
-const attempts = 4
+const attempts = 8
 
 // New returns a Limiter on a Redis client: standalone, Sentinel, Cluster or Ring. It does not dial and
 // starts nothing. The error joins all that is wrong with the arguments.
