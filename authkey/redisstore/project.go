@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/lua"
@@ -82,8 +83,8 @@ func (s *Store) Projects(ctx context.Context, org, cursor string, limit int) ([]
 }
 
 // Reseal gives the keys and projects of an org the seal of the current key, those that have it too, and returns how
-// many there are. Each is a change of its own. To change keys of the sealer, list the new one first, reseal every org,
-// and drop the old one. Cost: four round trips for each key.
+// many there are. Each is a change of its own, and one that somebody else changes meanwhile is read again. To change
+// keys of the sealer, list the new one first, reseal every org, and drop the old one. Cost: four round trips for each.
 func (s *Store) Reseal(ctx context.Context, org string) (n int, err error) {
 	for cursor := ""; ; {
 		records, next, err := s.List(ctx, org, "", cursor, authkey.MaxPage)
@@ -91,7 +92,7 @@ func (s *Store) Reseal(ctx context.Context, org string) (n int, err error) {
 			return n, err
 		}
 		for i := range records {
-			if _, err := s.Change(ctx, records[i], "key.reseal"); err != nil {
+			if err := s.resealKey(ctx, records[i]); err != nil {
 				return n, err
 			}
 			n++
@@ -109,13 +110,37 @@ func (s *Store) Reseal(ctx context.Context, org string) (n int, err error) {
 			if project.Revision == 0 {
 				continue
 			}
-			if _, err := s.SetProject(ctx, project); err != nil {
+			if err := s.resealProject(ctx, project); err != nil {
 				return n, err
 			}
 			n++
 		}
 		if cursor = next; cursor == "" {
 			return n, nil
+		}
+	}
+}
+
+func (s *Store) resealKey(ctx context.Context, record authkey.Record) error {
+	for {
+		_, err := s.Change(ctx, record, "key.reseal")
+		if !errors.Is(err, authkey.ErrConflict) && !errors.Is(err, authkey.ErrRevoked) { // it was not revoked when it was read
+			return err
+		}
+		if record, err = s.Find(ctx, record.ID); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) resealProject(ctx context.Context, project authkey.Project) error {
+	for {
+		_, err := s.SetProject(ctx, project)
+		if !errors.Is(err, authkey.ErrConflict) {
+			return err
+		}
+		if project, err = s.Project(ctx, project.Org, project.Name); err != nil {
+			return err
 		}
 	}
 }
