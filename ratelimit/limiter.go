@@ -25,8 +25,8 @@ type Limiter struct {
 	stale   atomic.Uint64
 }
 
-// attempts bounds how often a check is asked again after a change. The second attempt fails only if
-// somebody changes the org's keys or limits within the same millisecond.
+// attempts bounds how often a check is asked again after a change. The second attempt fails only if somebody changes
+// the org's keys or limits, or a plan of its bucket, within the same millisecond.
 const attempts = 8
 
 // New returns a Limiter on a Redis client: standalone, Sentinel, Cluster or Ring. It does not dial and
