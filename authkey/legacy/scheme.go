@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
 )
@@ -114,6 +115,10 @@ func by(hash func(key string) string) func(context.Context, authkey.Presented, H
 		if len(stored) != len(want) {
 			return false, errForm
 		}
-		return subtle.ConstantTimeCompare([]byte(stored), []byte(want)) == 1, nil
+		same := subtle.ConstantTimeCompare([]byte(stored), []byte(want)) == 1
+		if !same && strings.EqualFold(string(stored), want) {
+			return false, errForm
+		}
+		return same, nil
 	}
 }

@@ -138,7 +138,7 @@ func TestHashOfAnotherForm(t *testing.T) {
 	for _, system := range systems() {
 		t.Run(system.name, func(t *testing.T) {
 			t.Parallel()
-			for _, hash := range []string{"", system.hash[1:], "pbkdf2_sha256$260000$salt$aGFzaA==", system.key, strings.Repeat("h", 2000)} {
+			for _, hash := range []string{"", system.hash[1:], strings.ToUpper(system.hash), "pbkdf2_sha256$260000$salt$aGFzaA==", system.key, strings.Repeat("h", 2000)} {
 				service, scheme := system.service()
 				row := service.old.rows[system.reference]
 				row.Hash = legacy.Hash(hash)

@@ -133,7 +133,7 @@ func (c *Chain) move(ctx context.Context, s *Scheme, presented authkey.Presented
 	case errors.Is(err, authkey.ErrUnavailable) && outcome == Joined:
 		return nil, Failed, err
 	case outcome == Upgraded && (isUnknown(err) || errors.Is(err, authkey.ErrMalformed)):
-		return nil, outcome, unavailable(fmt.Errorf("source %q was imported, but the verifier does not find it: give issuer and verifier the same store and hasher", key.Source))
+		return nil, outcome, unavailable(fmt.Errorf("source %q was imported, but the verifier does not find it: give issuer and verifier the same store and hasher, and have the verifier accept its kind", key.Source))
 	case outcome == Upgraded:
 		return nil, outcome, err
 	}
