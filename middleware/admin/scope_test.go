@@ -28,6 +28,8 @@ var operations = []struct{ method, path, body, scope string }{
 	{"POST", "/v1/orgs/o/projects/p/keys", "", "keys:write"},
 	{"GET", "/v1/orgs/o/projects/p/keys/x", "", "keys:read"},
 	{"DELETE", "/v1/orgs/o/projects/p/keys/x", "", "keys:write"},
+	{"GET", "/v1/orgs/o/projects", "", "projects:read"},
+	{"GET", "/v1/orgs/o/projects/p", "", "projects:read"},
 	{"GET", "/v1/orgs/o/usage", "", "usage:read"},
 	{"GET", "/v1/orgs/o/audit", "", "audit:read"},
 	{"GET", "/v1/orgs/o/audit:verify", "", "audit:read"},

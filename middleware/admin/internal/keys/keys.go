@@ -40,20 +40,12 @@ func keyOf(r *authkey.Record) key {
 }
 
 func (s *Resources) listKeys(c *rest.Call) (rest.Reply, error) {
-	q, err := c.Query()
+	asked, err := pageIn(c)
 	if err != nil {
 		return rest.Reply{}, err
 	}
-	limit, err := q.Limit(rest.DefaultPage, authkey.MaxPage)
-	if err != nil {
-		return rest.Reply{}, err
-	}
-	cursor, given := q.Given("cursor")
-	if given && cursor == "" {
-		return rest.Reply{}, rest.BadCursor()
-	}
-	records, next, err := s.Store.List(c.Context(), c.Org, c.Project, cursor, limit)
-	if errors.Is(err, authkey.ErrInvalid) && given {
+	records, next, err := s.Store.List(c.Context(), c.Org, c.Project, asked.cursor, asked.limit)
+	if errors.Is(err, authkey.ErrInvalid) && asked.cursor != "" {
 		return rest.Reply{}, rest.BadCursor()
 	}
 	if err != nil {

@@ -16,13 +16,23 @@ type Resources struct {
 
 // The scopes of this package.
 const (
-	readKeys  = "keys:read"
-	writeKeys = "keys:write"
+	readKeys     = "keys:read"
+	writeKeys    = "keys:write"
+	readProjects = "projects:read"
 )
 
 // Routes returns the routes.
 func (s *Resources) Routes() []rest.Route {
 	return []rest.Route{
+		{Pattern: "/orgs/{org}/projects", Given: s.Store != nil, Operations: []rest.Operation{{
+			Method: http.MethodGet, ID: "listProjects", Summary: "List the projects of an org that have or had keys, or are set to something.", Scope: readProjects,
+			Query:   []rest.Param{rest.Limit(rest.DefaultPage, authkey.MaxPage), rest.Cursor},
+			Answers: map[int]any{http.StatusOK: rest.Page[project]{}}, Do: s.listProjects,
+		}}},
+		{Pattern: "/orgs/{org}/projects/{project}", Given: s.Store != nil, Operations: []rest.Operation{{
+			Method: http.MethodGet, ID: "getProject", Summary: "Read what a project is set to.", Scope: readProjects,
+			Tagged: true, Answers: map[int]any{http.StatusOK: project{}}, Do: s.getProject,
+		}}},
 		{Pattern: "/orgs/{org}/projects/{project}/keys", Given: s.Store != nil, Operations: []rest.Operation{{
 			Method: http.MethodGet, ID: "listKeys", Summary: "List the keys of a project.", Scope: readKeys,
 			Query:   []rest.Param{rest.Limit(rest.DefaultPage, authkey.MaxPage), rest.Cursor},
