@@ -104,6 +104,7 @@ func attacks(t *testing.T) map[string]string {
 		"padding":                                      good + "=",
 		"a line break after it":                        good + "\n",
 		"a line break within":                          header + "." + payload[:9] + "\r\n" + payload[9:] + "." + signature,
+		"a line break within the signature":            header + "." + payload + "." + signature[:9] + "\n" + signature[9:],
 		"another alphabet":                             header + "." + payload + "." + strings.NewReplacer("-", "+", "_", "/").Replace(signature) + "+",
 		"unused bits of the signature":                 unusedBits(t, good),
 		"another payload":                              header + "." + part(t, claims(fields{"org": "evil"})) + "." + signature,

@@ -114,8 +114,12 @@ func TestEqualQuestionsCollapse(t *testing.T) {
 		const callers = 100
 		answer := make(chan struct{})
 		s := &transport{do: func(r *http.Request) (int, string, error) {
-			<-answer
-			return says(200, good)(r)
+			select {
+			case <-answer:
+				return says(200, good)(r)
+			case <-r.Context().Done():
+				return hang(r)
+			}
 		}}
 		a := newOn(t, s)
 		gone, leave := context.WithCancel(t.Context())
