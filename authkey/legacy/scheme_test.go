@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/legacy"
@@ -209,4 +210,26 @@ func TestHashPrintsNothing(t *testing.T) {
 			t.Errorf("it prints %q", got)
 		}
 	}
+}
+
+// Whatever a caller sends, the schemes of other systems neither panic nor fail.
+func FuzzSchemes(f *testing.F) {
+	for _, system := range systems() {
+		f.Add(system.key)
+	}
+	s := newService()
+	r := s.replica(f, nil, legacy.SHA256("s", hex.EncodeToString, s.old.lookup), legacy.Sanctum(s.old.lookup), legacy.DRFAPIKey(s.old.lookup),
+		legacy.Unkey(s.old.lookup), legacy.WithRate(100_000, 1))
+	f.Fuzz(func(t *testing.T, key string) {
+		s.clock.advance(time.Millisecond)
+		_, err := r.Authenticate(t.Context(), authkey.NewPresented(key))
+		if !errors.Is(err, authkey.ErrUnknown) && !errors.Is(err, authkey.ErrMalformed) && !errors.Is(err, authkey.ErrUnavailable) {
+			t.Errorf("an empty table: %v", err)
+		}
+		for name, counts := range r.Stats().Schemes {
+			if counts.Failed != 0 || counts.Upgraded != 0 {
+				t.Errorf("%s: %+v", name, counts)
+			}
+		}
+	})
 }
