@@ -151,3 +151,9 @@ func mustContain(t testing.TB, text string, wants ...string) {
 		}
 	}
 }
+
+func statusOf(h http.Handler, r *http.Request) int {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code
+}
