@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -73,9 +74,16 @@ func request(method, target, body string, fields ...string) *http.Request {
 // serve asks a handler, and checks what holds for every answer.
 func serve(t *testing.T, h http.Handler, r *http.Request) *answer {
 	t.Helper()
+	body := []byte{}
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	checkDescribed(t, h, r, w)
+	if d := documentOf(t, h, r); d != nil && r.Method != http.MethodHead && w.Code != http.StatusMethodNotAllowed {
+		d.check(t, r, body, w)
+	}
 	a := &answer{status: w.Code, header: w.Result().Header, text: w.Body.String()}
 	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
 		if got := a.header.Values(name); len(got) != 1 || got[0] != want {
