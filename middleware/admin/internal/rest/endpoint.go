@@ -134,15 +134,15 @@ func (e *endpoint) permit(c *Call) error {
 	if c.Actor.Org != "" && c.Actor.Org != c.Org && (c.Org != "" || !c.operation.EveryOrg) {
 		return NotFound()
 	}
-	if !c.Actor.has(c.operation.Scope) {
+	if !c.Actor.Has(c.operation.Scope) {
 		c.Header().Set("WWW-Authenticate", challenge+`, error="insufficient_scope", scope="`+c.operation.Scope+`"`)
 		return NewProblem(http.StatusForbidden, middleware.CodeScope, "This needs the scope "+c.operation.Scope+".")
 	}
 	return nil
 }
 
-// has reports whether an actor may do what a scope is for.
-func (a *Actor) has(scope string) bool {
+// Has reports whether an actor may do what a scope is for.
+func (a *Actor) Has(scope string) bool {
 	return a.Scopes == nil || slices.Contains(a.Scopes, ScopeAll) || slices.Contains(a.Scopes, scope)
 }
 

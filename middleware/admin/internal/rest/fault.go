@@ -11,7 +11,7 @@ import (
 var names = map[string]string{
 	"Project": "project", "Endpoint": "endpoint", "Policy": "policy", "Limit": "limit", "Window": "window", "Reason": "reason",
 	"Burst": "burst", "Access": "access", "Change": "change", "StartsAt": "starts_at",
-	"Rules": "rules", "ExpiresAt": "expires_at", "NotBefore": "not_before", "Name": "name", "Kind": "kind", "Plan": "plan", "Scopes": "scopes", "Products": "products",
+	"Rules": "rules", "ExpiresAt": "expires_at", "NotBefore": "not_before", "Name": "name", "Kind": "kind", "Owner": "owner", "Plan": "plan", "State": "state", "Networks": "networks", "Origins": "origins", "Meta": "meta", "Overlap": "overlap", "Scopes": "scopes", "Products": "products",
 }
 
 // faultsOf tells which fields an ErrInvalid is about: it has a line for each fault, such as "ratelimit:

@@ -28,6 +28,7 @@ const (
 	CodeMethod       = "method_not_allowed"      // 405
 	CodeConflict     = "conflict"                // 409
 	CodeIssued       = "secret_already_issued"   // 409: a repeat of a request that succeeded
+	CodeTooMany      = "too_many_credentials"    // 409: a key has no room for another
 	CodePartition    = "other_partition"         // 409: what matches is counted by another partition than was asked for
 	CodeUnderWay     = "in_progress"             // 409: a repeat of a request that is not answered yet
 	CodePrecondition = "precondition_failed"     // 412
@@ -42,7 +43,7 @@ const (
 func Codes() []string {
 	return []string{
 		CodeBody, CodeConditional, CodeIdempotency, CodePath, CodeQuery, CodeCrossSite, CodeForbidden, CodeNotFound, CodeNotServed,
-		CodeMethod, CodeConflict, CodeIssued, CodePartition, CodeUnderWay, CodePrecondition, CodeMediaType, CodeFields, CodeMismatch,
+		CodeMethod, CodeConflict, CodeIssued, CodeTooMany, CodePartition, CodeUnderWay, CodePrecondition, CodeMediaType, CodeFields, CodeMismatch,
 		CodeRequired, CodeInternal, middleware.CodeMissing, middleware.CodeInvalid, middleware.CodeScope, middleware.CodeUnavailable,
 	}
 }
@@ -121,7 +122,7 @@ func Explain(err error) *Error {
 	case is(authkey.ErrExists, authkey.ErrRevoked):
 		p = NewProblem(http.StatusConflict, CodeConflict, "It is there already, or revoked.")
 	case is(authkey.ErrTooMany):
-		p = NewProblem(http.StatusConflict, CodeConflict, "The key has as many live credentials as it may have. Revoke one, or let the rotation have no overlap.")
+		p = NewProblem(http.StatusConflict, CodeTooMany, "The key has as many live credentials as it may have. Revoke one, or let the rotation have no overlap.")
 	default:
 		p = NewProblem(http.StatusInternalServerError, CodeInternal, "Something is wrong here; the log says more.")
 	}

@@ -39,6 +39,7 @@ const (
 	CodeNull      = "null"
 	CodeType      = "wrong_type"
 	CodeValue     = "invalid_value" // of the right type, but outside what is allowed
+	CodeRequired  = "required"      // absent
 )
 
 const (
