@@ -35,9 +35,9 @@ const StepFailures Step = "failures"
 // failing request makes one call to charge it; a good one makes none, and nor does a request from a network that
 // is blocked, whose block is in the process's own memory and is looked at before the authenticator is asked. So
 // a good key is refused there too, although it may be cached: else a guesser would learn from a block which
-// guess was right. Where many callers share an address, choose a limit that their mistakes do not reach. The
-// service as a whole makes up to 200 such calls a second in each process; failures beyond that, and those that
-// the limiter does not answer for, are added up in the process, for up to 4,096 networks, charged with the next
+// guess was right. Where many callers share an address, choose a limit that their mistakes do not reach. A
+// budget makes up to 200 such calls a second in each process; failures beyond that, and those that the
+// limiter does not answer for, are added up in the process, for up to 4,096 networks, charged with the next
 // one, and block the network when they alone are over the limit. So an outage of Redis lifts the budget only as
 // far as a process counts alone. A network that is forgotten because of too many others begins anew with what
 // Redis knows of it.

@@ -25,6 +25,8 @@
 // Answers are kept in the process, so a revoked key goes on until its entry ends: 10 s by default, and for as long
 // as WithCache says. Nothing shortens that, since a limiter has no epoch of the service's keys to compare. Where
 // revocation has to act at once, keep the keys in authkey/redisstore instead.
+//
+// Each key that nobody knows is a question to the service: let middleware.WithFailureBudget stand before it.
 package remotestore
 
 import (
