@@ -1,8 +1,10 @@
 package examples_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +12,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin"
+	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
 	"github.com/tollgate-go/tollgate/middleware/meter"
 	"github.com/tollgate-go/tollgate/middleware/telemetry"
 	"github.com/tollgate-go/tollgate/ratelimit"
@@ -19,6 +22,7 @@ import (
 
 var (
 	_ = options
+	_ = keys
 	_ = adminRoute
 )
 
@@ -39,8 +43,22 @@ func options(auth *middleware.Authenticated, limiter *ratelimit.Limiter, verifie
 	return errors.Join(err, limited.Err(), public.Err(), auth.Err())
 }
 
-func adminRoute(mux *http.ServeMux, token string, overrides *ratelimit.Overrides) error {
-	handler, err := admin.New(admin.BearerToken(token), admin.WithPrefix("/admin"), admin.WithOverrides(overrides))
+func keys(ctx context.Context, issuer *authkey.Issuer, verifier *authkey.Verifier, limiter *ratelimit.Limiter, networks, proxies []netip.Prefix) error {
+	record, key, err := issuer.Issue(ctx, authkey.NewKey{Org: "acme", Project: "shop", Networks: networks}) // also Origins, Scopes, Products, ExpiresAt
+	record, key, err = issuer.Rotate(ctx, "acme", record.ID, authkey.Rotation{Overlap: 24 * time.Hour})     // the old one goes on for a day
+	record, err = issuer.SetState(ctx, "acme", record.ID, record.Revision, authkey.StateRevoked, "leaked")  // for good; also Change, SetProject
+
+	auth := middleware.Authenticate(verifier,
+		middleware.WithTrustedProxies(proxies...),                                                            // whose X-Forwarded-For counts
+		middleware.WithFailureBudget(limiter, ratelimit.PerMinute(20), middleware.ClientNetwork(proxies...)), // for guessers
+		middleware.WithCORS(middleware.CORS{Origins: []string{"https://console.acme.example"}}))              // keys bring their own origins
+	_, _ = record, key
+	return errors.Join(err, auth.Err())
+}
+
+func adminRoute(mux *http.ServeMux, token string, overrides *ratelimit.Overrides, store authkey.Store, issuer *authkey.Issuer, trail *auditlog.Log) error {
+	handler, err := admin.New(admin.Tokens(admin.Token{Name: "ops", Secret: token, Scopes: []string{admin.ScopeAll}}),
+		admin.WithPrefix("/admin"), admin.WithKeys(store, issuer), admin.WithOverrides(overrides), admin.WithAuditLog(trail))
 	mux.Handle("/admin/", handler)
 	return err
 }
