@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -99,4 +100,67 @@ func ExampleAuthorizerFunc() {
 	// GET other 404
 	// POST demo 403
 	// POST other 403
+}
+
+func ExampleTokens() {
+	handler := handlerWithKeys(admin.Tokens(
+		admin.Token{Name: "ops", Secret: "a-secret-of-operations", Scopes: []string{admin.ScopeAll}},
+		admin.Token{Name: "billing", Secret: "a-secret-of-billing", Scopes: []string{"usage:read"}},
+	))
+	for _, secret := range []string{"a-secret-of-operations", "a-secret-of-billing", "a-secret-of-nobody"} {
+		r := httptest.NewRequest(http.MethodGet, "/admin/v1/orgs/demo/projects/shop/keys", nil)
+		r.Header.Set("Authorization", "Bearer "+secret)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 200
+	// 403
+	// 401
+}
+
+func ExampleKeys() {
+	ctx := context.Background()
+	store := authkey.NewMemoryStore()
+	format, err := authkey.NewFormat("acme", "live")
+	if err != nil {
+		panic(err)
+	}
+	issuer, err := authkey.NewIssuer(store, format)
+	if err != nil {
+		panic(err)
+	}
+	verifier, err := authkey.New(store, authkey.WithFormat(format), authkey.WithKinds(authkey.KindAdmin))
+	if err != nil {
+		panic(err)
+	}
+	// A key of an org that may read its keys, and nothing else.
+	record, key, err := issuer.Issue(ctx, authkey.NewKey{Org: "demo", Project: "shop", Kind: authkey.KindAdmin, Scopes: []string{"keys:read"}})
+	if err != nil {
+		panic(err)
+	}
+	handler, err := admin.New(admin.Keys(verifier), admin.WithKeys(store, issuer))
+	if err != nil {
+		panic(err)
+	}
+	ask := func(method, org string) {
+		r := httptest.NewRequest(method, "/v1/orgs/"+org+"/projects/shop/keys", nil)
+		r.Header.Set("Authorization", "Bearer "+key.Reveal())
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		fmt.Println(method, org, w.Code)
+	}
+	ask(http.MethodGet, "demo")
+	ask(http.MethodPost, "demo")
+	ask(http.MethodGet, "another")
+	if _, err := issuer.SetState(ctx, "demo", record.ID, 0, authkey.StateRevoked, "lost"); err != nil {
+		panic(err)
+	}
+	ask(http.MethodGet, "demo")
+	// Output:
+	// GET demo 200
+	// POST demo 403
+	// GET another 404
+	// GET demo 401
 }
