@@ -57,16 +57,14 @@ func TestForeignKeys(t *testing.T) {
 		t.Errorf("%s without WithForeignKeys", got[0])
 	}
 	h = newHandler(t, issuer, github.keys(t), leak.WithForeignKeys())
-	if got := serve(t, h, github.request(t, report(t, foreign))).want(t, http.StatusOK, "").labels(); got[0] != truePositive {
+	body := bodyOf(t, leak.Match{Token: foreign, Type: "old_key", URL: "https://a.example/?k=" + foreign})
+	if got := serve(t, h, github.request(t, body)).want(t, http.StatusOK, "").labels(); got[0] != truePositive {
 		t.Errorf("%s with WithForeignKeys", got[0])
 	}
-	if now := find(t, issuer, &record); now.Credentials[0].RevokedAt.IsZero() {
-		t.Error("it lives")
+	if now := find(t, issuer, &record); now.Credentials[0].RevokedAt.IsZero() || now.Credentials[0].Reason != "leaked: https://a.example/?k=****" {
+		t.Errorf("revoked at %v because %q", now.Credentials[0].RevokedAt, now.Credentials[0].Reason)
 	}
-	for _, token := range []string{"", strings.Repeat("x", 257), "with space and more than that"} {
-		if token == "" {
-			continue // refused with the body
-		}
+	for _, token := range []string{strings.Repeat("x", 257), "with space and more than that"} {
 		if got := serve(t, h, github.request(t, report(t, token))).want(t, http.StatusOK, "").labels(); got[0] != falsePositive {
 			t.Errorf("%.10q is a %s", token, got[0])
 		}
