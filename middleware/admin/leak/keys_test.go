@@ -35,11 +35,14 @@ func TestKeysThatCannotBe(t *testing.T) {
 	}
 }
 
+// serving is what a server answers: status, body and, where there is no answer, an error.
+type serving func(*http.Request) (int, string, error)
+
 // listing is a server that lists keys, without a network.
 type listing struct {
 	mu    sync.Mutex
 	calls int
-	serve func(*http.Request) (*http.Response, error)
+	serve serving
 }
 
 func (l *listing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -47,10 +50,14 @@ func (l *listing) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.calls++
 	serve := l.serve
 	l.mu.Unlock()
-	return serve(r)
+	status, body, err := serve(r)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Location": {"https://elsewhere.example/"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
 }
 
-func (l *listing) set(serve func(*http.Request) (*http.Response, error)) {
+func (l *listing) set(serve serving) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.serve = serve
@@ -62,10 +69,8 @@ func (l *listing) called() int {
 	return l.calls
 }
 
-func responding(status int, body string) func(*http.Request) (*http.Response, error) {
-	return func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Header: http.Header{"Location": {"https://elsewhere.example/"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
-	}
+func responding(status int, body string) serving {
+	return func(*http.Request) (int, string, error) { return status, body, nil }
 }
 
 // listOf is the answer of a server, as GitHub documents it.
@@ -124,11 +129,11 @@ func TestFetchedKeysAreKept(t *testing.T) {
 		l.set(responding(http.StatusOK, listOf(t, map[string]string{"one": text, "two": text})))
 		time.Sleep(time.Minute - 1)
 		check("two", leak.ErrUnknownKey, 2)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		check("two", nil, 3)
 		time.Sleep(24*time.Hour - 1)
 		check("one", nil, 3)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		check("one", nil, 4)
 		l.set(responding(http.StatusOK, listOf(t, map[string]string{"two": text})))
 		time.Sleep(24 * time.Hour)
@@ -171,13 +176,13 @@ func TestListsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	text := newSigner(t, elliptic.P256()).text(t)
 	list := listOf(t, map[string]string{"one": text})
-	for name, serve := range map[string]func(*http.Request) (*http.Response, error){
+	for name, serve := range map[string]serving{
 		"redirect":     responding(http.StatusFound, list),
 		"no JSON":      responding(http.StatusOK, "<html>"),
 		"no keys":      responding(http.StatusOK, `{"public_keys":[]}`),
 		"no good keys": responding(http.StatusOK, listOf(t, map[string]string{"one": "x"})),
 		"too large":    responding(http.StatusOK, list+strings.Repeat(" ", 256<<10)),
-		"no answer":    func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+		"no answer":    func(*http.Request) (int, string, error) { return 0, "", io.ErrUnexpectedEOF },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -194,12 +199,12 @@ func TestFetchOutlivesWhoCausedIt(t *testing.T) {
 	t.Parallel()
 	list := listOf(t, map[string]string{"one": newSigner(t, elliptic.P256()).text(t)})
 	synctest.Test(t, func(t *testing.T) {
-		l := &listing{serve: func(r *http.Request) (*http.Response, error) {
+		l := &listing{serve: func(r *http.Request) (int, string, error) {
 			select {
 			case <-time.After(2 * time.Second):
-				return responding(http.StatusOK, list)(r)
+				return http.StatusOK, list, nil
 			case <-r.Context().Done():
-				return nil, r.Context().Err()
+				return 0, "", r.Context().Err()
 			}
 		}}
 		keys := fetching(t, l)
@@ -216,9 +221,9 @@ func TestFetchOutlivesWhoCausedIt(t *testing.T) {
 func TestFetchIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &listing{serve: func(r *http.Request) (*http.Response, error) {
+		l := &listing{serve: func(r *http.Request) (int, string, error) {
 			<-r.Context().Done()
-			return nil, r.Context().Err()
+			return 0, "", r.Context().Err()
 		}}
 		keys, began := fetching(t, l), time.Now()
 		waiting := make(chan error)

@@ -154,8 +154,8 @@ func (h *Handler) apply(ctx context.Context, report *Report) error {
 	}
 	policy, reason := h.policyOf(report.Env, record.Kind), reasonOf(report.URL)
 	end, sooner := h.shortened(policy, record, credential)
+	var changed authkey.Record
 	var err error
-	changed := *record
 	switch {
 	case policy.action == KeyRevoked:
 		changed, err = h.issuer.SetState(ctx, record.Org, record.ID, record.Revision, authkey.StateRevoked, reason)
