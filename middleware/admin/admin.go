@@ -64,6 +64,7 @@ func (c *config) handler(authorizer Authorizer) *Handler {
 	if c.keys.Store != nil {
 		c.limits.FindKey = c.keys.Find
 	}
+	c.keys.AdminScopes = Scopes
 	server := &c.server
 	server.Authorize = func(r *http.Request) (rest.Actor, error) {
 		actor, err := authorizer.Authorize(r)

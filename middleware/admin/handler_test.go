@@ -148,7 +148,11 @@ func TestRouting(t *testing.T) {
 		"/v1/orgs/o/overrides/dry-run":        "POST",
 		"/v1/orgs/o/projects/p/limits":        "DELETE, GET, HEAD",
 		"/v1/orgs/o/projects/p/keys":          "GET, HEAD, POST",
-		"/v1/orgs/o/projects/p/keys/id":       "DELETE, GET, HEAD",
+		"/v1/orgs/o/projects/p/keys/id":       "DELETE, GET, HEAD, PATCH",
+		"/v1/orgs/o/projects":                 "GET, HEAD",
+		"/v1/orgs/o/projects/p":               "GET, HEAD, PATCH, PUT",
+		"/v1/orgs/o/keys:bulk-revoke":         "POST",
+		"/v1/keys:lookup":                     "POST",
 		"/v1/orgs/o/usage":                    "GET, HEAD",
 		"/v1/orgs/a%2Fb/projects/%2E%2E/keys": "GET, HEAD, POST",
 	} {

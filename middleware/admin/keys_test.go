@@ -164,7 +164,7 @@ func TestListKeys(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("listed %q, want %q", got, want)
 	}
-	for _, query := range []string{"cursor=", "cursor=x!", "limit=201", "limit=0", "state=active"} {
+	for _, query := range []string{"cursor=", "cursor=x!", "limit=201", "limit=0", "state=Active", "kind=", "expires_before=soon", "unused_since=", "project=p"} {
 		serve(t, h, request("GET", keys+"?"+query, "")).want(t, 400, "invalid_query")
 	}
 }

@@ -143,6 +143,7 @@ type service struct {
 	limiter   *ratelimit.Limiter
 	verifier  *authkey.Verifier
 	meter     *meter.Meter
+	store     authkey.Store
 }
 
 var policy = ratelimit.PerMinute(10).Fixed()
@@ -159,6 +160,7 @@ func newService(t *testing.T, rdb redis.UniversalClient, opts ...admin.Option) *
 	format, err := authkey.NewFormat("acme", "test")
 	check("NewFormat")
 	store := redisstore.New(rdb, redisstore.WithTimeout(waitLong/2))
+	s.store = store
 	issuer, err := authkey.NewIssuer(store, format)
 	check("NewIssuer")
 	s.verifier, err = authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(waitLong))

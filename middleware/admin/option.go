@@ -36,8 +36,8 @@ type Change struct {
 	// Actor is who did it, and RequestID the X-Request-Id of the answer.
 	Actor     Actor
 	RequestID string
-	// Action is "override.set", "override.delete", "override.clear", "key.issue", "key.revoke", "limits.reset", "plan.set" or
-	// "plan.delete".
+	// Action is "override.set", "override.delete", "override.clear", "project.set", "key.issue", "key.change", "key.rotate",
+	// "key.revoke", "credential.revoke", "limits.reset", "plan.set" or "plan.delete".
 	Action string
 	// Org, Project and ID are what it was done to. Project is "" for an override or a count of the whole org and
 	// for "override.delete"; ID is "" for "override.clear", and for "limits.reset" the key, if it was one's. A

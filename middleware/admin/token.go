@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tollgate-go/tollgate/middleware/admin/internal/keys"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
 )
 
@@ -83,7 +84,7 @@ func (t *Token) validate(number int) error {
 
 // Scopes returns all scopes that there are, ScopeAll among them.
 func Scopes() []string {
-	scopes := []string{ScopeAll}
+	scopes := []string{ScopeAll, keys.WriteAdmins}
 	for _, route := range (&config{}).routes() {
 		for i := range route.Operations {
 			if scope := route.Operations[i].Scope; scope != "" {

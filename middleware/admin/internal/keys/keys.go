@@ -1,106 +1,101 @@
-// Package keys serves keys on the admin route.
+// Package keys serves keys, their credentials and their projects on the admin route.
 package keys
 
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
+	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
-// key is an authkey.Record as JSON has it: no digest, and the secret only when it is issued.
+// key is an authkey.Record as JSON has it: no digest, and no secret.
 type key struct {
-	ID        string     `json:"id"`
-	Project   string     `json:"project"`
-	Name      string     `json:"name"`
-	Kind      string     `json:"kind"`
-	Plan      string     `json:"plan,omitempty"`
-	Scopes    []string   `json:"scopes"`
-	Products  []string   `json:"products"`
-	State     string     `json:"state"`
-	NotBefore *time.Time `json:"not_before,omitempty"`
-	ExpiresAt string     `json:"expires_at"`
-	CreatedAt time.Time  `json:"created_at"`
-	RevokedAt *time.Time `json:"revoked_at,omitempty"`
-	Reason    string     `json:"reason,omitempty"`
-	Secret    string     `json:"secret,omitempty"`
+	ID           string            `json:"id"`
+	Org          string            `json:"org"`
+	Project      string            `json:"project"`
+	ProjectState string            `json:"project_state" enum:"active,suspended" doc:"What the project of the key is; it does not count in the ETag."`
+	Name         string            `json:"name"`
+	Owner        string            `json:"owner,omitempty"`
+	Kind         string            `json:"kind" enum:"secret,publishable,admin"`
+	Plan         string            `json:"plan,omitempty"`
+	Scopes       []string          `json:"scopes"`
+	Products     []string          `json:"products"`
+	Networks     []string          `json:"networks" doc:"Where it may be used from; anywhere when empty."`
+	Origins      []string          `json:"origins" doc:"Of which pages; any when empty."`
+	Meta         map[string]string `json:"meta"`
+	State        string            `json:"state" enum:"active,disabled,revoked"`
+	Reason       string            `json:"reason,omitempty"`
+	NotBefore    *time.Time        `json:"not_before,omitempty"`
+	ExpiresAt    string            `json:"expires_at" doc:"A time, or never."`
+	CreatedAt    time.Time         `json:"created_at"`
+	RevokedAt    *time.Time        `json:"revoked_at,omitempty"`
+	Revision     int64             `json:"revision"`
+	Credentials  []credential      `json:"credentials" doc:"The newest first."`
+}
+
+// credential is an authkey.Credential as JSON has it.
+type credential struct {
+	ID            string     `json:"id"`
+	CreatedAt     time.Time  `json:"created_at"`
+	SupersededAt  *time.Time `json:"superseded_at,omitempty" doc:"When a rotation gave the key a newer one."`
+	ExpiresAt     string     `json:"expires_at" doc:"A time, or never. It ends with its key at the latest."`
+	RevokedAt     *time.Time `json:"revoked_at,omitempty"`
+	Reason        string     `json:"reason,omitempty"`
+	LastUsedAt    *time.Time `json:"last_used_at,omitempty" doc:"Absent where nobody noted that; it does not count in the ETag."`
+	Foreign       bool       `json:"foreign" doc:"Made elsewhere and imported."`
+	PepperVersion string     `json:"pepper_version,omitempty"`
+}
+
+// keyWith is a key and which of its credentials an answer is about.
+type keyWith struct {
+	key
+
+	Credential string `json:"credential"`
+}
+
+// issued is a key with a secret of it.
+type issued struct {
+	keyWith
+
+	Secret string `json:"secret" doc:"What callers send. It is in this answer alone."`
 }
 
 func keyOf(r *authkey.Record) key {
-	return key{
-		ID: r.ID, Project: r.Project, Name: r.Name, Kind: string(r.Kind), Plan: r.Plan,
+	shown := key{
+		ID: r.ID, Org: r.Org, Project: r.Project, ProjectState: string(authkey.StateActive), Name: r.Name, Owner: r.Owner,
+		Kind: string(r.Kind), Plan: r.Plan,
 		Scopes: append([]string{}, r.Scopes...), Products: append([]string{}, r.Products...),
-		State: string(r.State), NotBefore: rest.TimeOrAbsent(r.NotBefore), ExpiresAt: rest.TimeOrNever(r.ExpiresAt),
-		CreatedAt: r.CreatedAt, RevokedAt: rest.TimeOrAbsent(r.RevokedAt), Reason: r.Reason,
+		Networks: make([]string, len(r.Networks)), Origins: append([]string{}, r.Origins...), Meta: r.Meta,
+		State: string(r.State), Reason: r.Reason, NotBefore: rest.TimeOrAbsent(r.NotBefore), ExpiresAt: rest.TimeOrNever(r.ExpiresAt),
+		CreatedAt: r.CreatedAt, RevokedAt: rest.TimeOrAbsent(r.RevokedAt), Revision: r.Revision, Credentials: credentialsOf(r),
 	}
+	if r.Within.State != "" {
+		shown.ProjectState = string(r.Within.State)
+	}
+	for i, network := range r.Networks {
+		shown.Networks[i] = network.String()
+	}
+	if shown.Meta == nil {
+		shown.Meta = map[string]string{}
+	}
+	return shown
 }
 
-func (s *Resources) listKeys(c *rest.Call) (rest.Reply, error) {
-	asked, err := pageIn(c)
-	if err != nil {
-		return rest.Reply{}, err
+func credentialsOf(r *authkey.Record) []credential {
+	all := make([]credential, len(r.Credentials))
+	for i := range r.Credentials {
+		c := &r.Credentials[i]
+		all[i] = credential{
+			ID: c.ID, CreatedAt: c.CreatedAt, SupersededAt: rest.TimeOrAbsent(c.SupersededAt), ExpiresAt: rest.TimeOrNever(c.ExpiresAt),
+			RevokedAt: rest.TimeOrAbsent(c.RevokedAt), Reason: c.Reason, LastUsedAt: rest.TimeOrAbsent(c.LastUsedAt),
+			Foreign: c.Foreign, PepperVersion: c.PepperVersion,
+		}
 	}
-	records, next, err := s.Store.List(c.Context(), c.Org, c.Project, asked.cursor, asked.limit)
-	if errors.Is(err, authkey.ErrInvalid) && asked.cursor != "" {
-		return rest.Reply{}, rest.BadCursor()
-	}
-	if err != nil {
-		return rest.Reply{}, err
-	}
-	items := make([]key, len(records))
-	for i := range records {
-		items[i] = keyOf(&records[i])
-	}
-	return rest.Reply{Body: rest.Page[key]{Items: items, Next: next}}, nil
-}
-
-// newKey is a key while its body is read.
-type newKey struct {
-	authkey.NewKey
-
-	kind string
-}
-
-func (k *newKey) fields() []strict.Field {
-	return []strict.Field{
-		strict.Text("name", &k.Name), strict.Text("kind", &k.kind), strict.Text("plan", &k.Plan),
-		strict.Texts("scopes", &k.Scopes), strict.Texts("products", &k.Products),
-		strict.Parsed("not_before", "a time as RFC 3339 has it", &k.NotBefore, rest.ParseTime),
-		strict.Parsed("expires_at", `a time as RFC 3339 has it, or "never"`, &k.ExpiresAt, rest.ParseTimeOrNever),
-	}
-}
-
-func (s *Resources) issueKey(c *rest.Call) (rest.Reply, error) {
-	if _, err := c.Query(); err != nil {
-		return rest.Reply{}, err
-	}
-	body := newKey{kind: string(authkey.KindSecret)}
-	if err := c.OptionalBody(body.fields()...); err != nil {
-		return rest.Reply{}, err
-	}
-	wanted := body.NewKey
-	wanted.Org, wanted.Project = c.Org, c.Project
-	if wanted.Kind = authkey.Kind(body.kind); body.kind == "" { // the issuer would take that for its default
-		return rest.Reply{}, rest.InvalidFields(strict.Fault{Pointer: "/kind", Code: strict.CodeValue, Message: `want "secret" or "publishable"`})
-	}
-	if wanted.Plan != "" && c.Actor.Org != "" { // whoever sees one org alone does not choose what it pays for
-		return rest.Reply{}, rest.Forbidden("You may issue keys, but not give them a plan.")
-	}
-	record, presented, err := s.Issuer.Issue(c.Context(), wanted)
-	if err != nil {
-		return rest.Reply{}, err
-	}
-	c.Report(rest.Change{Action: "key.issue", Project: c.Project, ID: record.ID})
-	issued := keyOf(&record)
-	issued.Secret = presented.Reveal() // the one place where a key goes out
-	return rest.Reply{
-		Status: http.StatusCreated, Body: issued, Location: c.Path("projects", c.Project, "keys", record.ID),
-		Key: record.ID, Credential: record.ID,
-	}, nil
+	return all
 }
 
 func (s *Resources) getKey(c *rest.Call) (rest.Reply, error) {
@@ -111,36 +106,99 @@ func (s *Resources) getKey(c *rest.Call) (rest.Reply, error) {
 	if err != nil {
 		return rest.Reply{}, err
 	}
-	return rest.Reply{Body: keyOf(&record)}, nil
+	return rest.Reply{Body: keyOf(&record), Revision: record.Revision}, nil
 }
 
 // Find returns a key of a project. One that belongs elsewhere is as unknown as one that never was: authkey.ErrUnknown.
 func (s *Resources) Find(ctx context.Context, org, project, id string) (authkey.Record, error) {
-	record, err := s.Store.Find(ctx, id)
-	if errors.Is(err, authkey.ErrInvalid) || err == nil && (record.Org != org || record.Project != project) {
+	record, err := s.Issuer.Find(ctx, org, id)
+	if errors.Is(err, authkey.ErrInvalid) || err == nil && record.Project != project {
 		return authkey.Record{}, authkey.ErrUnknown
 	}
 	return record, err
 }
 
-func (s *Resources) revokeKey(c *rest.Call) (rest.Reply, error) {
+// edit changes the key of a call from what it is now, under a condition; again while others come between, where that
+// allows. The change is told the revision that it starts from by the record.
+func (s *Resources) edit(c *rest.Call, condition rest.Condition, change func(ctx context.Context, now *authkey.Record) error) error {
+	find := func(ctx context.Context) (authkey.Record, error) { return s.Find(ctx, c.Org, c.Project, c.ID) }
+	look := func(ctx context.Context) (int64, error) {
+		now, err := find(ctx)
+		return now.Revision, err
+	}
+	return condition.Meet(c.Context(), look, func(ctx context.Context, p ratelimit.Precondition) error {
+		return again(ctx, p, func() error {
+			now, err := find(ctx)
+			if err != nil {
+				return err
+			}
+			if p != ratelimit.Always && int64(p) != now.Revision {
+				return authkey.ErrConflict
+			}
+			return change(ctx, &now)
+		})
+	})
+}
+
+// deletion reads what a request to revoke says: under which condition, and why.
+func deletion(c *rest.Call) (rest.Condition, string, error) {
 	q, err := c.Query()
 	if err != nil {
-		return rest.Reply{}, err
+		return rest.Condition{}, "", err
 	}
-	reason := q["reason"]
-	if authkey.StateRevoked.Validate(reason) != nil {
-		return rest.Reply{}, rest.BadQuery("The query parameter reason must be at most 256 bytes without control characters.")
+	reason, err := reasonOf(q["reason"])
+	if err != nil {
+		return rest.Condition{}, "", rest.BadQuery("The query parameter reason must be " + reasonWanted + ".")
+	}
+	condition, err := c.Condition()
+	return condition, reason, err
+}
+
+// revokeKey answers a repeat as it did at first, whatever its precondition (RFC 9110, section 13.1.1).
+func (s *Resources) revokeKey(c *rest.Call) (rest.Reply, error) {
+	condition, reason, err := deletion(c)
+	if err != nil {
+		return rest.Reply{}, err
 	}
 	record, err := s.Find(c.Context(), c.Org, c.Project, c.ID)
 	if err != nil {
 		return rest.Reply{}, err
 	}
-	if _, err := s.Issuer.SetState(c.Context(), c.Org, c.ID, 0, authkey.StateRevoked, reason); err != nil {
+	if record.State == authkey.StateRevoked {
+		return rest.NoContent(), nil
+	}
+	err = s.edit(c, condition, func(ctx context.Context, now *authkey.Record) error {
+		if err := mayAdminister(c, now); err != nil {
+			return err
+		}
+		_, err := s.Issuer.SetState(ctx, c.Org, c.ID, now.Revision, authkey.StateRevoked, reason)
+		return err
+	})
+	if err != nil {
 		return rest.Reply{}, err
 	}
-	if record.State != authkey.StateRevoked {
-		c.Report(rest.Change{Action: "key.revoke", Project: c.Project, ID: c.ID})
-	}
+	c.Report(rest.Change{Action: "key.revoke", Project: c.Project, ID: c.ID})
 	return rest.NoContent(), nil
+}
+
+// lookupKey finds a key by what callers send. It is in the body, since paths are logged, and goes no further.
+func (s *Resources) lookupKey(c *rest.Call) (rest.Reply, error) {
+	if _, err := c.Query(); err != nil {
+		return rest.Reply{}, err
+	}
+	var presented authkey.Presented
+	if err := c.Body(presentedInto(&presented)); err != nil {
+		return rest.Reply{}, err
+	}
+	if presented.IsZero() {
+		return rest.Reply{}, rest.InvalidFields(strict.Fault{Pointer: "/key", Code: strict.CodeRequired, Message: "want " + presentedWanted})
+	}
+	record, id, err := s.Issuer.Lookup(c.Context(), presented)
+	if errors.Is(err, authkey.ErrMalformed) || err == nil && c.Actor.Org != "" && c.Actor.Org != record.Org {
+		err = authkey.ErrUnknown
+	}
+	if err != nil {
+		return rest.Reply{}, err
+	}
+	return rest.Reply{Body: keyWith{keyOf(&record), id}, Revision: record.Revision}, nil
 }
