@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -22,11 +25,11 @@ the key's and stay. --now is for a key that leaked: the old credential ends with
 	{Name: "keys enable", Args: "KEY", Brief: "let a disabled key pass again", Needs: ofProject, Prepare: stateOfKey("active")},
 	{
 		Name: "keys revoke", Args: "KEY", Brief: "end a key for good", Needs: ofProject, Prepare: revoke(1),
-		More: `It holds from the next request on, on every replica. There is no way back. ` + stopHelp,
+		More: `It holds from the next request on, on every replica. There is no way back.` + stopHelp,
 	},
 	{
 		Name: "keys revoke-credential", Args: "KEY CREDENTIAL", Brief: "end one credential of a key for good", Needs: ofProject, Prepare: revoke(2),
-		More: `The other credentials of the key go on. ` + stopHelp,
+		More: `The other credentials of the key go on.` + stopHelp,
 	},
 	{
 		Name: "keys bulk-revoke", Args: "[KEY...]", Brief: "end many keys for good", Needs: cli.NeedsOrg, Prepare: bulkRevoke,
@@ -35,8 +38,7 @@ Without --yes it shows which ones these are, and changes nothing.`,
 	},
 }
 
-const stopHelp = `Nobody's change in between
-hinders it, unless --if-match is given.`
+const stopHelp = "\nA change by somebody else in between does not hinder it, unless --if-match is given."
 
 func rotateKey(f *cli.Flags) cli.Action {
 	body := cli.Fields{}
@@ -108,40 +110,54 @@ func revoke(arguments int) func(*cli.Flags) cli.Action {
 // maxBulk is the most keys that the route takes at once.
 const maxBulk = 200
 
+var bulkColumns = []show.Column{
+	{Title: "ID", Field: "id"}, {Title: "PROJECT", Field: "project"}, {Title: "NAME", Field: "name"}, {Title: "OWNER", Field: "owner"},
+	{Title: "RESULT", Field: "result"}, {Title: "CODE", Field: "code"},
+}
+
 func bulkRevoke(f *cli.Flags) cli.Action {
-	filter := cli.Fields{}
+	filter, reason := cli.Fields{}, cli.Fields{}
 	f.TextField(filter, "owner", "owner", "those of an `owner`")
 	f.TimeField(filter, "created-before", "created_before", "those made before a `time`: -30d")
-	reason := cli.Fields{}
-	f.TextField(reason, "reason", "reason", "`why`, for the audit trail")
+	f.TextField(reason, "reason", "reason", "`why`, for the audit trail; needed with --yes")
 	return func(ctx context.Context, c *cli.Call) error {
 		if c.Project != "" {
 			filter["project"] = c.Project
 		}
-		if (len(c.Args) == 0) == (len(filter) == 0) {
+		switch {
+		case (len(c.Args) == 0) == (len(filter) == 0):
 			return cli.Usage("keys bulk-revoke: name keys, or select them with --project, --owner and --created-before")
-		}
-		var bodies []cli.Fields
-		for keys := range slices.Chunk(c.Args, maxBulk) {
-			bodies = append(bodies, cli.Fields{"keys": keys})
-		}
-		if len(c.Args) == 0 {
-			bodies = append(bodies, filter)
+		case c.Yes && text(reason["reason"]) == "":
+			return cli.Usage("keys bulk-revoke: --reason is missing")
 		}
 		all := &client.List{}
-		for _, body := range bodies {
-			if !c.Yes {
-				body["dry_run"] = true
-			}
-			for name, value := range reason {
-				body[name] = value
-			}
+		for _, body := range bulkBodies(c.Args, filter) {
+			maps.Copy(body, reason)
+			body["dry_run"] = !c.Yes
 			if err := postPages(ctx, c, all, body); err != nil {
+				if len(all.Items) > 0 { // what was done until then is worth knowing
+					err = errors.Join(c.PrintList(&client.List{Items: all.Items}, bulkColumns), err)
+				}
 				return err
 			}
 		}
-		return printBulk(c, all)
+		if !c.Yes {
+			return notDone(c, all, bulkColumns)
+		}
+		return errors.Join(c.PrintList(all, bulkColumns), failures(all))
 	}
+}
+
+// bulkBodies returns the bodies of requests for keys that are named, in parts; else the one for all that fit.
+func bulkBodies(keys []string, filter cli.Fields) []cli.Fields {
+	if len(keys) == 0 {
+		return []cli.Fields{filter}
+	}
+	var bodies []cli.Fields
+	for part := range slices.Chunk(keys, maxBulk) {
+		bodies = append(bodies, cli.Fields{"keys": part})
+	}
+	return bodies
 }
 
 // postPages adds the items of all pages that a body asks for.
@@ -158,22 +174,17 @@ func postPages(ctx context.Context, c *cli.Call, all *client.List, body cli.Fiel
 	}
 }
 
-func printBulk(c *cli.Call, all *client.List) error {
-	if c.JSON {
-		if err := c.Print(show.JSON(all.Document())); err != nil {
-			return err
-		}
-	} else {
-		items, err := cli.Items(all)
-		if err != nil {
-			return err
-		}
-		if err := c.PrintTable(show.Columns(items), items); err != nil {
-			return err
+// failures tells of keys that go on.
+func failures(all *client.List) error {
+	items, err := cli.Items(all)
+	n := 0
+	for _, item := range items {
+		if result := item.String("result"); result != "revoked" && result != "already_revoked" {
+			n++
 		}
 	}
-	if !c.Yes {
-		return cli.ErrNotDone
+	if n > 0 {
+		err = fmt.Errorf("of %d keys, %d were not revoked", len(items), n)
 	}
-	return nil
+	return err
 }

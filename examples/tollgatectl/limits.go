@@ -27,6 +27,10 @@ var limitColumns = []show.Column{
 	{Title: "RESET AFTER", Field: "reset_after"}, {Title: "SOURCE", Field: "source"}, {Title: "LEVEL", Field: "level"}, {Title: "REASON", Field: "reason"},
 }
 
+var resetColumns = []show.Column{
+	{Title: "ENDPOINT", Field: "endpoint"}, {Title: "POLICY", Field: "policy"}, {Title: "BY", Field: "partition"}, {Title: "SHARED", Field: "shared"},
+}
+
 func explainLimits(f *cli.Flags) cli.Action {
 	query := cli.Fields{}
 	f.TextField(query, "endpoint", "endpoint", "only those of an `endpoint`")
@@ -73,9 +77,7 @@ func resetLimits(f *cli.Flags) cli.Action {
 		if err := list.Add(answer.Body); err != nil {
 			return err
 		}
-		return c.PrintList(list, []show.Column{
-			{Title: "ENDPOINT", Field: "endpoint"}, {Title: "POLICY", Field: "policy"}, {Title: "BY", Field: "partition"}, {Title: "SHARED", Field: "shared"},
-		})
+		return c.PrintList(list, resetColumns)
 	}
 }
 

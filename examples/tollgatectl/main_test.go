@@ -34,6 +34,7 @@ type fake struct {
 	mu       sync.Mutex
 	requests []string
 	headers  []http.Header
+	recorded []recorded
 	answers  map[string]canned // by method and path, with the query first; what is not there is 200 {}
 }
 
@@ -57,6 +58,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.headers = append(f.headers, r.Header)
+	f.recorded = append(f.recorded, recorded{r.Method, path, r.URL.Query(), r.Header, body})
 	written := full
 	for _, name := range []string{"If-Match", "If-None-Match"} {
 		if value := r.Header.Get(name); value != "" {
@@ -121,6 +123,9 @@ func processAt(clock func() time.Time, server, stdin string, args ...string) out
 // call runs a command against the fake, for an org and a project.
 func (f *fake) call(stdin string, line ...string) outcome {
 	args := []string{"--org", "acme"}
+	if strings.HasPrefix(line[0], "audit ") && strings.Contains(line[0], "--plans") {
+		args = nil
+	}
 	for _, words := range line {
 		if strings.Contains(words, "\x00") { // a word with a space in it
 			args = append(args, strings.ReplaceAll(words, "\x00", " "))
@@ -229,6 +234,8 @@ func TestWrongWords(t *testing.T) {
 		"plans list --timeout 0s":      "--timeout",
 		"plans list --timeout soon":    "invalid value",
 		"plans list --limit 0":         "--limit must be at least 1",
+		"audit list":                   "either --org or --plans",
+		"--org o audit verify --plans": "either --org or --plans",
 		"openapi --server ftp://x":     "want a URL",
 		"openapi --server http://x.de": "use https",
 	} {

@@ -153,18 +153,19 @@ func overridesOf(ctx context.Context, c *cli.Call, project string) (*client.List
 	return c.List(ctx, cli.Everything(), maxPage, url.Values{"project": {project}}, c.OrgPath("overrides"))
 }
 
+var previewColumns = []show.Column{
+	{Title: "ENDPOINT", Field: "endpoint"}, {Title: "POLICY", Field: "policy"},
+	{Title: "LIMIT", Field: "before.limit"}, {Title: "LIMIT THEN", Field: "after.limit"},
+	{Title: "USED", Field: "before.used"}, {Title: "USED THEN", Field: "after.used"},
+	{Title: "PASSES", Field: "before.passes"}, {Title: "PASSES THEN", Field: "after.passes"}, {Title: "SOURCE THEN", Field: "after.source"},
+}
+
 func previewOverride(f *cli.Flags) cli.Action {
 	body, settle := overrideFlags(f)
 	query := cli.Fields{}
 	f.TextField(query, "look-at", "project", "the `project` whose limits are shown")
 	f.TextField(query, "key", "key", "the `key` whose limits are shown")
 	f.TextField(query, "plan", "plan", "the `plan` under which they are shown")
-	columns := []show.Column{
-		{Title: "ENDPOINT", Field: "endpoint"}, {Title: "POLICY", Field: "policy"},
-		{Title: "LIMIT", Field: "before.limit"}, {Title: "LIMIT THEN", Field: "after.limit"},
-		{Title: "USED", Field: "before.used"}, {Title: "USED THEN", Field: "after.used"},
-		{Title: "PASSES", Field: "before.passes"}, {Title: "PASSES THEN", Field: "after.passes"}, {Title: "SOURCE THEN", Field: "after.source"},
-	}
 	return func(ctx context.Context, c *cli.Call) error {
 		if err := settle(c); err != nil {
 			return err
@@ -178,7 +179,7 @@ func previewOverride(f *cli.Flags) cli.Action {
 			return err
 		}
 		c.Note("the override would be %s", show.Text(item.String("state")))
-		return c.PrintTable(columns, item.Items("items"))
+		return c.PrintTable(previewColumns, item.Items("items"))
 	}
 }
 

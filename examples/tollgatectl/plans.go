@@ -33,13 +33,14 @@ var planOrder = []string{"name", "revision", "created_at", "updated_at"}
 
 func planPath(c *cli.Call) []string { return []string{"v1", "plans", c.Args[0]} }
 
+var planColumns = []show.Column{
+	{Title: "PLAN", Field: "name"}, {Title: "REVISION", Field: "revision"}, {Title: "UPDATED", Field: "updated_at"},
+}
+
 func listPlans(f *cli.Flags) cli.Action {
 	paging := f.Paging()
-	columns := []show.Column{
-		{Title: "PLAN", Field: "name"}, {Title: "REVISION", Field: "revision"}, {Title: "UPDATED", Field: "updated_at"},
-	}
 	return func(ctx context.Context, c *cli.Call) error {
-		return c.ShowList(ctx, paging, columns, nil, []string{"v1", "plans"})
+		return c.ShowList(ctx, paging, planColumns, nil, []string{"v1", "plans"})
 	}
 }
 

@@ -14,7 +14,7 @@ var projectCommands = []cli.Command{
 	{Name: "projects show", Args: "PROJECT", Brief: "show a project", Needs: cli.NeedsOrg, Prepare: showProject},
 	{
 		Name: "projects suspend", Args: "PROJECT", Brief: "stop all keys of a project", Needs: cli.NeedsOrg, Prepare: stateOfProject("suspended"),
-		More: `It holds from the next request on, on every replica, and leaves the keys as they are. ` + stopHelp,
+		More: `It holds from the next request on, on every replica, and leaves the keys as they are.` + stopHelp,
 	},
 	{Name: "projects activate", Args: "PROJECT", Brief: "let the keys of a suspended project pass again", Needs: cli.NeedsOrg, Prepare: stateOfProject("active")},
 	{
@@ -25,14 +25,15 @@ var projectCommands = []cli.Command{
 
 var projectOrder = []string{"org", "project", "name", "state", "reason", "plan"}
 
+var projectColumns = []show.Column{
+	{Title: "PROJECT", Field: "name"}, {Title: "STATE", Field: "state"}, {Title: "PLAN", Field: "plan"},
+	{Title: "REASON", Field: "reason"}, {Title: "UPDATED", Field: "updated_at"},
+}
+
 func listProjects(f *cli.Flags) cli.Action {
 	paging := f.Paging()
-	columns := []show.Column{
-		{Title: "PROJECT", Field: "name"}, {Title: "STATE", Field: "state"}, {Title: "PLAN", Field: "plan"},
-		{Title: "REASON", Field: "reason"}, {Title: "UPDATED", Field: "updated_at"},
-	}
 	return func(ctx context.Context, c *cli.Call) error {
-		return c.ShowList(ctx, paging, columns, nil, c.OrgPath("projects"))
+		return c.ShowList(ctx, paging, projectColumns, nil, c.OrgPath("projects"))
 	}
 }
 

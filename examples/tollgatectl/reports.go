@@ -33,16 +33,17 @@ it shows too if the end of the trail is cut off. Ends with 6 if the trail is not
 	},
 }
 
+var usageColumns = []show.Column{
+	{Title: "PERIOD", Field: "period"}, {Title: "PROJECT", Field: "project"}, {Title: "PRODUCT", Field: "product"},
+	{Title: "KIND", Field: "kind"}, {Title: "SOURCE", Field: "source"}, {Title: "UNITS", Field: "units"},
+}
+
 func showUsage(f *cli.Flags) cli.Action {
 	query := cli.Fields{}
 	f.TimeField(query, "from", "from", "from a `time`: -7d")
 	f.TimeField(query, "to", "to", "to a `time`")
 	f.TextField(query, "step", "step", "by the `hour`, day or month")
 	paging := f.Paging()
-	columns := []show.Column{
-		{Title: "PERIOD", Field: "period"}, {Title: "PROJECT", Field: "project"}, {Title: "PRODUCT", Field: "product"},
-		{Title: "KIND", Field: "kind"}, {Title: "SOURCE", Field: "source"}, {Title: "UNITS", Field: "units"},
-	}
 	return func(ctx context.Context, c *cli.Call) error {
 		if c.Project != "" {
 			query["project"] = c.Project
@@ -51,7 +52,7 @@ func showUsage(f *cli.Flags) cli.Action {
 		if err != nil {
 			return err
 		}
-		return c.PrintList(list, columns)
+		return c.PrintList(list, usageColumns)
 	}
 }
 
@@ -69,6 +70,12 @@ func trail(f *cli.Flags) func(c *cli.Call, name string) ([]string, error) {
 	}
 }
 
+var auditColumns = []show.Column{
+	{Title: "SEQ", Field: "seq"}, {Title: "WRITTEN", Field: "written"}, {Title: "ACTOR", Field: "actor"}, {Title: "ACTION", Field: "action"},
+	{Title: "PROJECT", Field: "project"}, {Title: "ID", Field: "id"}, {Title: "REQUEST", Field: "request_id"},
+	{Title: "FAULT", Field: "fault"},
+}
+
 func listAudit(f *cli.Flags) cli.Action {
 	query := cli.Fields{}
 	f.TextField(query, "actor", "actor", "only what an `actor` did")
@@ -76,18 +83,14 @@ func listAudit(f *cli.Flags) cli.Action {
 	f.TextField(query, "id", "id", "only what was done to an `id`")
 	f.TimeField(query, "from", "from", "from a `time`: -7d")
 	f.TimeField(query, "to", "to", "to a `time`")
+	f.TextField(query, "order", "order", "what comes first: `newest` or oldest")
 	paging, path := f.Paging(), trail(f)
-	columns := []show.Column{
-		{Title: "SEQ", Field: "seq"}, {Title: "WRITTEN", Field: "written"}, {Title: "ACTOR", Field: "actor"}, {Title: "ACTION", Field: "action"},
-		{Title: "PROJECT", Field: "project"}, {Title: "ID", Field: "id"}, {Title: "REQUEST", Field: "request_id"},
-		{Title: "FAULT", Field: "fault"},
-	}
 	return func(ctx context.Context, c *cli.Call) error {
 		at, err := path(c, "audit")
 		if err != nil {
 			return err
 		}
-		return c.ShowList(ctx, paging, columns, query.Query(), at)
+		return c.ShowList(ctx, paging, auditColumns, query.Query(), at)
 	}
 }
 

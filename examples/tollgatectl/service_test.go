@@ -15,6 +15,7 @@ import (
 	"github.com/tollgate-go/tollgate/examples/tollgatectl/internal/cli"
 	"github.com/tollgate-go/tollgate/lua/redistest"
 	"github.com/tollgate-go/tollgate/middleware/admin"
+	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
 	"github.com/tollgate-go/tollgate/middleware/meter"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -27,7 +28,7 @@ const (
 // service is a service with its admin route, and an org of its own.
 type service struct {
 	url, org string
-	verifier *authkey.Verifier
+	verifier func() (*authkey.Verifier, error)
 	limiter  *ratelimit.Limiter
 	meter    *meter.Meter
 }
@@ -49,8 +50,9 @@ func newService(t *testing.T, rdb redis.UniversalClient) *service {
 	store := redisstore.New(rdb, redisstore.WithTimeout(waitLong/2))
 	issuer, err := authkey.NewIssuer(store, format)
 	check("NewIssuer")
-	s.verifier, err = authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(waitLong))
-	check("authkey.New")
+	s.verifier = func() (*authkey.Verifier, error) {
+		return authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(waitLong))
+	}
 	s.limiter, err = ratelimit.New(rdb, ratelimit.WithTimeout(waitLong))
 	check("ratelimit.New")
 	overrides, err := ratelimit.NewOverrides(rdb, ratelimit.WithTimeout(waitLong))
@@ -64,10 +66,12 @@ func newService(t *testing.T, rdb redis.UniversalClient) *service {
 			t.Errorf("Close: %v", err)
 		}
 	})
+	trail, err := auditlog.New(rdb, auditlog.WithTimeout(waitLong))
+	check("auditlog.New")
 	handler, err := admin.New(
 		admin.Tokens(admin.Token{Name: "ops", Secret: adminToken, Scopes: []string{admin.ScopeAll}}),
 		admin.WithPrefix("/admin"), admin.WithRequiredPreconditions(), admin.WithIdempotency(rdb),
-		admin.WithOverrides(overrides), admin.WithPlans(plans), admin.WithKeys(store, issuer), admin.WithUsage(s.meter),
+		admin.WithOverrides(overrides), admin.WithPlans(plans), admin.WithKeys(store, issuer), admin.WithUsage(s.meter), admin.WithAuditLog(trail),
 		admin.WithLimits(s.limiter), admin.WithRoute(search, policy),
 	)
 	check("admin.New")

@@ -89,7 +89,8 @@ func (w *Condition) HeaderOrNew(look func() (tag string, exists bool, err error)
 	return match(tag), true, nil
 }
 
-// LookAt is a look at what there is at a path, for HeaderOrNew.
+// LookAt is a look at what there is at a path, for HeaderOrNew. A project that has keys and is set to nothing can be
+// read, but has no tag: it is not there yet.
 func (c *Call) LookAt(ctx context.Context, path []string) func() (tag string, exists bool, err error) {
 	return func() (string, bool, error) {
 		answer, err := c.Get(ctx, nil, path)
@@ -99,7 +100,8 @@ func (c *Call) LookAt(ctx context.Context, path []string) func() (tag string, ex
 		if err != nil {
 			return "", false, err
 		}
-		return answer.Header.Get("ETag"), true, nil
+		tag := answer.Header.Get("ETag")
+		return tag, tag != "", nil
 	}
 }
 
