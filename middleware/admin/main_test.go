@@ -144,6 +144,7 @@ type service struct {
 	verifier  *authkey.Verifier
 	meter     *meter.Meter
 	store     authkey.Store
+	issuer    *authkey.Issuer
 }
 
 var policy = ratelimit.PerMinute(10).Fixed()
@@ -160,9 +161,9 @@ func newService(t *testing.T, rdb redis.UniversalClient, opts ...admin.Option) *
 	format, err := authkey.NewFormat("acme", "test")
 	check("NewFormat")
 	store := redisstore.New(rdb, redisstore.WithTimeout(waitLong/2))
-	s.store = store
 	issuer, err := authkey.NewIssuer(store, format)
 	check("NewIssuer")
+	s.store, s.issuer = store, issuer
 	s.verifier, err = authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(waitLong))
 	check("authkey.New")
 	s.limiter, err = ratelimit.New(rdb, ratelimit.WithTimeout(waitLong))
