@@ -23,9 +23,13 @@
 //
 //	GET             /v1/openapi.json                               all of this, as OpenAPI 3.1; needs no credential
 //	GET             /v1/orgs/{org}/projects                        list
-//	GET             /v1/orgs/{org}/projects/{project}
+//	GET PUT PATCH   /v1/orgs/{org}/projects/{project}              read, set, change
 //	GET POST        /v1/orgs/{org}/projects/{project}/keys         list, issue
-//	GET DELETE      /v1/orgs/{org}/projects/{project}/keys/{id}    read, revoke with ?reason=
+//	GET PATCH DELETE .../keys/{id}                                 read, change, revoke with ?reason=
+//	GET POST        .../keys/{id}/credentials                      list, rotate
+//	GET DELETE      .../keys/{id}/credentials/{credential}         read, revoke with ?reason=
+//	POST            /v1/orgs/{org}/keys:bulk-revoke
+//	POST            /v1/keys:lookup                                whose a key is that somebody found
 //	GET DELETE      /v1/orgs/{org}/projects/{project}/limits       show with ?endpoint=&key=&plan=, reset with
 //	                                                               ?endpoint=&policy=&key=&partition=
 //	GET PUT DELETE  /v1/orgs/{org}/overrides                       list, write, clear with ?project=
@@ -48,8 +52,9 @@
 // all of them. Without its scope an operation is 403 "insufficient_scope".
 //
 // An actor with an Org has that org alone: all of another, and what belongs to none, is 404, whether or not it is
-// there. He may issue keys, and not give them a plan, for that is what his org pays for. A key of the admin kind is
-// such an actor always. The service itself refuses admin keys, and the admin route all others.
+// there. He may issue and change keys and projects, and not give them another plan, for that is what his org pays for.
+// A key of the admin kind is such an actor always. To issue or change one takes "admins:write" too and an actor of all
+// orgs, and it gets no scope that he has not. The service itself refuses admin keys, and the admin route all others.
 //
 // There is no default credential. Each change is written to the audit trail, by the script that makes it, with the
 // actor's name, the X-Request-Id of the answer and the address of the connection; behind a proxy that is the proxy's.
@@ -72,6 +77,24 @@
 // Errors are problems (RFC 9457) with a code to branch on, and errors, where single fields of a body are
 // to blame: [{"pointer","code","message"}]. A secret is shown in one answer only: the one that issues it. No answer
 // has a digest.
+//
+// # Projects, keys and credentials
+//
+// A key is what limits, usage and the audit trail hang on; its credentials are the secrets that open the gate for it.
+// A project has a state, "active" or "suspended", which stops all of its keys at once, and a plan for those that name
+// none.
+//
+// To PATCH is a merge patch (RFC 7396): what is absent stays, and null takes away, for one entry of meta too. A key's
+// id, org, project, kind and credentials are never changed, and to revoke it is a DELETE; it is for good. The list
+// takes ?state=, ?owner=, ?kind=, ?scope=, ?expires_before= and ?unused_since=.
+//
+// To rotate, POST {"overlap":"24h"} to the credentials: the answer has the secret of the new one, and those that are
+// live end after the overlap, or at their own end if that is sooner; with "0s" they end at once. More live ones than
+// the issuer allows are 409.
+//
+// keys:bulk-revoke takes {"keys":[...]}, or {"project","owner","created_before"} for all that fit, with a reason, up to
+// 200 keys at a time, and says what became of each; with {"dry_run":true} it changes nothing. keys:lookup takes
+// {"key":"..."} in the body, as paths are logged.
 //
 // # Overrides and limits
 //
