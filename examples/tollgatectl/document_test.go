@@ -209,10 +209,7 @@ func TestColumns(t *testing.T) {
 func TestEveryOperationHasACommand(t *testing.T) {
 	t.Parallel()
 	d := documentOf(t)
-	used := map[string]bool{
-		"reportLeaks":     true,                        // it is for scanners of secrets
-		"listCredentials": true, "getCredential": true, // keys show has them
-	}
+	used := map[string]bool{"listCredentials": true, "getCredential": true} // keys show has them
 	for _, tt := range requests {
 		for _, line := range tt.want {
 			words := strings.Fields(line)
