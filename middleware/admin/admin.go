@@ -58,6 +58,8 @@ type config struct {
 	usage  usage.Resources
 	trail  trail.Resources
 	audit  []func(Change)
+	// reports takes reports of leaked keys; nil: nobody does.
+	reports http.Handler
 }
 
 func (c *config) handler(authorizer Authorizer) *Handler {
@@ -72,7 +74,7 @@ func (c *config) handler(authorizer Authorizer) *Handler {
 	}
 	server.Observe, server.Report = observe, c.report
 	routes := c.routes()
-	return &Handler{mux: server.Handler(append(routes, described(server.Prefix, routes))), nowhere: server.Nowhere()}
+	return &Handler{mux: c.withReports(server.Handler(append(routes, described(server.Prefix, routes)))), nowhere: server.Nowhere()}
 }
 
 // routes is the table of all that is served.
