@@ -19,6 +19,8 @@ import (
 
 // described is the document that a handler serves.
 type described struct {
+	sync.Mutex // a validator may not be used by two at once: it keeps hashes where it finds schemas
+
 	validator.Validator
 
 	Paths map[string]map[string]struct {
@@ -118,6 +120,8 @@ var undescribed = []int{400, 401, 403, 404}
 // check holds an answer, and the request that was accepted, against the document.
 func (d *described) check(t *testing.T, r *http.Request, body []byte, w *httptest.ResponseRecorder) {
 	t.Helper()
+	d.Lock()
+	defer d.Unlock()
 	r = r.Clone(t.Context())
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	result := w.Result()
