@@ -51,10 +51,11 @@ func newFlood(perSecond, burst int) *flood {
 	return &flood{perSecond: float64(perSecond), burst: float64(burst), tokens: float64(burst)}
 }
 
-// take takes a token, if there is one.
-func (f *flood) take(now time.Time) bool {
+// take takes a token, if there is one. The clock is read in the order of the callers.
+func (f *flood) take(clock func() time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now := clock()
 	if past := now.Sub(f.at); past > 0 { // a clock that was set back adds nothing
 		f.tokens = min(f.burst, f.tokens+f.perSecond*past.Seconds())
 	}

@@ -11,7 +11,7 @@ func TestFloodTokens(t *testing.T) {
 	takes := func(want int) {
 		t.Helper()
 		got := 0
-		for got < 100 && f.take(now) {
+		for got < 100 && f.take(func() time.Time { return now }) {
 			got++
 		}
 		if got != want {
@@ -43,7 +43,7 @@ func TestFloodSharesTokens(t *testing.T) {
 	f, now := newFlood(1, burst), time.Unix(1_800_000_000, 0)
 	passed := make(chan bool, callers)
 	for range callers {
-		go func() { passed <- f.take(now) }()
+		go func() { passed <- f.take(func() time.Time { return now }) }()
 	}
 	n := 0
 	for range callers {
@@ -53,5 +53,19 @@ func TestFloodSharesTokens(t *testing.T) {
 	}
 	if n != burst || f.refused.Load() != callers-burst {
 		t.Errorf("%d passed and %d were refused, want %d and %d", n, f.refused.Load(), burst, callers-burst)
+	}
+}
+
+// Callers that read the clock before they wait for each other would count the same time twice.
+func TestFloodReadsTheClockInOrder(t *testing.T) {
+	t.Parallel()
+	f, now := newFlood(1, 1), time.Unix(1_800_000_000, 0)
+	read := false
+	f.take(func() time.Time {
+		read = !f.mu.TryLock()
+		return now
+	})
+	if !read {
+		t.Error("the clock was read before the lock was held")
 	}
 }

@@ -123,7 +123,8 @@ type Rotation struct {
 // Rotate gives a key of an org a new credential and time-boxes the others. The credential is returned this once and
 // kept nowhere. The key stays what it is: its id, limits, usage and restrictions. ErrTooMany when it would have more
 // live credentials than WithMaxLive says; without an overlap there is always room. Other errors and the cost are those
-// of Change; the new credential is then void.
+// of Change; the new credential is then void, but after ErrUnavailable it may be there, with nobody who knows it: revoke
+// it, or rotate without an overlap.
 func (i *Issuer) Rotate(ctx context.Context, org, id string, rotation Rotation) (Record, Presented, error) {
 	if rotation.Overlap < 0 || rotation.Overlap > MaxOverlap {
 		return Record{}, Presented{}, fmt.Errorf("%w: record: Overlap: want 0 to %v", ErrInvalid, MaxOverlap)
@@ -140,8 +141,8 @@ func (i *Issuer) Rotate(ctx context.Context, org, id string, rotation Rotation) 
 		live := 1
 		for n := range r.Credentials {
 			old := &r.Credentials[n]
-			if !old.Live(at) {
-				continue
+			if !old.RevokedAt.IsZero() || rotation.Overlap > 0 && !old.Live(at) {
+				continue // else it may live by another clock
 			}
 			old.supersede(at, rotation)
 			if old.Live(at) {

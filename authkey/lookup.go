@@ -37,9 +37,14 @@ func lookup(ctx context.Context, store Store, hasher *Hasher, id string, present
 	return record, credential, nil
 }
 
-// lookupForeign tries the digest under each pepper, the current one first.
+// lookupForeign tries the digest under each pepper, the current one first, and once more last: another process may
+// have moved the key to it meanwhile.
 func lookupForeign(ctx context.Context, store Store, hasher *Hasher, presented Presented) (Record, *Credential, error) {
-	for _, pepper := range hasher.all() {
+	peppers := hasher.all()
+	if len(peppers) > 1 {
+		peppers = append(peppers[:len(peppers):len(peppers)], peppers[0])
+	}
+	for _, pepper := range peppers {
 		digest := pepper.digest(presented)
 		record, err := store.FindDigest(ctx, digest)
 		if errors.Is(err, ErrUnknown) {

@@ -80,7 +80,7 @@ func WithKinds(kinds ...Kind) Option {
 	})
 }
 
-// WithUses notes when credentials open the gate. Default: nobody does.
+// WithUses notes when credentials are found good. Default: nobody does.
 func WithUses(u *Uses) Option {
 	return option(func(v *Verifier) error {
 		if u == nil {

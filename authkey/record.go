@@ -88,8 +88,8 @@ type Credential struct {
 	RevokedAt    time.Time // zero while not revoked
 	Reason       string    // why it was superseded or revoked, up to 256 bytes
 
-	// LastUsedAt is when it last opened the gate, as far as anybody noted that; zero: not known. It changes without
-	// a new revision.
+	// LastUsedAt is when it was last found good, as far as anybody noted that; zero: not known. It changes without a
+	// new revision.
 	LastUsedAt time.Time
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // Rehasher is a Store that can replace a digest by that of the same key under another pepper.
@@ -15,8 +16,8 @@ type Rehasher interface {
 
 // WithRehash replaces, when a key is looked up and found good under a pepper that is not the current one, its digest
 // by that under the current one. So an old pepper can be dropped when the keys that are in use have moved: Stats
-// counts them, and Credential.PepperVersion tells of each. It costs such a look-up one Rehasher.Rehash, within its
-// time; one that fails changes nothing for the caller. The store has to be a Rehasher.
+// counts them, and Credential.PepperVersion tells of each. It costs such a look-up one Rehasher.Rehash, for half of the
+// time that it has left; one that fails, or takes longer, changes nothing for the caller. The store has to be a Rehasher.
 func WithRehash() Option {
 	return option(func(v *Verifier) error {
 		v.wantsRehash = true
@@ -33,6 +34,16 @@ func (v *Verifier) rehashed(ctx context.Context, q question, record *Record, cre
 	moved.Credentials = slices.Clone(record.Credentials)
 	c := moved.Credential(credential.ID)
 	c.Digest, c.PepperVersion = v.hasher.Digest(q.presented)
+	defer func() {
+		if r := recover(); r != nil { // as in find: nobody else could
+			v.rehashErrors.Add(1)
+		}
+	}()
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
 	switch _, err := v.rehash.Rehash(ctx, moved); {
 	case err == nil:
 		v.rehashes.Add(1)

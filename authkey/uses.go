@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,10 +17,11 @@ const (
 	minNoteEvery     = time.Second
 	maxNoteEvery     = time.Hour
 	maxUses          = 100_000 // credentials that are watched at a time
+	usesPerCall      = 1_000   // what one call of the store is told: it has a timeout of its own
 	noteTimeout      = 10 * time.Second
 )
 
-// Uses remembers when credentials open the gate, and writes that to a store once in a while: what an operator wants
+// Uses remembers when credentials are found good, also where a network or a limit refuses them then, and writes that to a store once in a while: what an operator wants
 // to know before he removes one. A request costs it no I/O. Give it to a Verifier with WithUses; several may share it.
 // Make it with NewUses, and Close it. Safe for concurrent use.
 //
@@ -122,10 +124,16 @@ func (u *Uses) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return unavailable(ctx.Err())
 	}
-	cells := u.pending()
-	if len(cells) == 0 {
-		return nil
+	for cells := range slices.Chunk(u.pending(), usesPerCall) {
+		if err := u.write(ctx, cells); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// write tells the store of some cells.
+func (u *Uses) write(ctx context.Context, cells []*useCell) error {
 	uses, at := make([]Use, len(cells)), make([]int64, len(cells))
 	for i, c := range cells {
 		at[i] = c.last.Load()

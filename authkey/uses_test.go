@@ -2,7 +2,6 @@ package authkey_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -19,13 +18,18 @@ type notes struct {
 	calls int
 	uses  []authkey.Use
 	err   error
+	left  int // calls before it fails; 0: it does not count
 }
 
 func (n *notes) NoteUses(ctx context.Context, uses []authkey.Use) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.calls++
-	if n.err != nil {
+	if n.left > 0 {
+		if n.left--; n.left == 0 {
+			n.err = authkey.ErrUnavailable
+		}
+	} else if n.err != nil {
 		return n.err
 	}
 	n.uses = append(n.uses, uses...)
@@ -36,6 +40,13 @@ func (n *notes) fail(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.err = err
+}
+
+// failAfter fails all calls but the next few.
+func (n *notes) failAfter(calls int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.left = calls
 }
 
 func (n *notes) told() (calls int, uses []authkey.Use) {
@@ -131,6 +142,29 @@ func TestUsesThatCannotBeWrittenAreWrittenLater(t *testing.T) {
 	})
 }
 
+// A store has a time limit for each call: what is more than one can take is told in several, and what was told stays so.
+func TestManyUsesAreWrittenInParts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, uses, _, _, _ := watched(t)
+		for i := range 2_500 {
+			authkey.NoteUse(uses, "key", fmt.Sprint(i))
+		}
+		store.failAfter(2)
+		fails(t, "Flush", uses.Flush(t.Context()), authkey.ErrUnavailable)
+		if calls, told := store.told(); calls != 3 || len(told) != 2_000 || uses.Stats().Written != 2_000 {
+			t.Errorf("%d calls told %d, %d count as written; want 3, 2000 and 2000", calls, len(told), uses.Stats().Written)
+		}
+		store.fail(nil)
+		if err := uses.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if calls, told := store.told(); calls != 4 || len(told) != 2_500 {
+			t.Errorf("%d calls told %d, want 4 and 2500", calls, len(told))
+		}
+	})
+}
+
 func TestRefusedKeysAreNotUsed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -222,106 +256,6 @@ func TestNewUsesRefuses(t *testing.T) {
 	}
 	_, err := authkey.New(store, authkey.WithUses(nil))
 	fails(t, "WithUses(nil)", err, authkey.ErrInvalid)
-}
-
-func TestRehashMovesKeysToTheCurrentPepper(t *testing.T) {
-	t.Parallel()
-	store := &spy{Store: authkey.NewMemoryStore()}
-	hasher := func(peppers ...authkey.Pepper) *authkey.Hasher {
-		h, err := authkey.NewHasher(peppers...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return h
-	}
-	secret := func(b byte) []byte {
-		s := make([]byte, 32)
-		s[0] = b
-		return s
-	}
-	v1, v2 := authkey.NewPepper("v1", secret(1)), authkey.NewPepper("v2", secret(2))
-	issuer, err := authkey.NewIssuer(store, mustFormat(t, "acme", "live"), authkey.WithHasher(hasher(v1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, minted, err := issuer.Issue(t.Context(), authkey.NewKey{Org: "demo", Project: "shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	foreign := authkey.NewPresented("an-old-key-0123456789")
-	imported, err := issuer.Import(t.Context(), foreign, authkey.NewKey{Org: "demo", Project: "shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = authkey.New(store, authkey.WithRehash())
-	fails(t, "WithRehash on a store that cannot", err, authkey.ErrInvalid)
-
-	both, err := authkey.New(store.Store, authkey.WithHasher(hasher(v2, v1)), authkey.WithForeignKeys(), authkey.WithRehash())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []authkey.Presented{minted, foreign} {
-		if _, err := both.Authenticate(t.Context(), key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if s := both.Stats(); s.Rehashes != 2 || s.RehashErrors != 0 {
-		t.Errorf("stats %+v, want two digests replaced", s)
-	}
-	only, err := authkey.New(store, authkey.WithHasher(hasher(v2)), authkey.WithForeignKeys())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []authkey.Presented{minted, foreign} {
-		if _, err := only.Authenticate(t.Context(), key); err != nil {
-			t.Errorf("without the old pepper: %v", err)
-		}
-	}
-	for _, id := range []string{record.ID, imported.ID} {
-		if found, err := store.Find(t.Context(), id); err != nil || found.Credentials[0].PepperVersion != "v2" {
-			t.Errorf("%+v, %v; want pepper v2", found.Credentials, err)
-		}
-	}
-}
-
-// A key whose digest cannot be replaced opens as before.
-func TestFailedRehashRefusesNobody(t *testing.T) {
-	t.Parallel()
-	store := &stubborn{MemoryStore: authkey.NewMemoryStore()}
-	issuer, err := authkey.NewIssuer(store, mustFormat(t, "acme", "live"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, key, err := issuer.Issue(t.Context(), authkey.NewKey{Org: "demo", Project: "shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hasher, err := authkey.NewHasher(authkey.NewPepper("v1", make([]byte, 32)), authkey.Pepper{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, cause := range []error{authkey.ErrUnavailable, authkey.ErrConflict} {
-		store.err = cause
-		v, err := authkey.New(store, authkey.WithHasher(hasher), authkey.WithRehash())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := v.Authenticate(t.Context(), key); err != nil {
-			t.Errorf("%v: %v", cause, err)
-		}
-		if n := v.Stats().RehashErrors; (n == 1) != errors.Is(cause, authkey.ErrUnavailable) {
-			t.Errorf("%v: %d errors counted", cause, n)
-		}
-	}
-}
-
-type stubborn struct {
-	*authkey.MemoryStore
-	err error
-}
-
-func (s *stubborn) Rehash(context.Context, authkey.Record) (authkey.Record, error) {
-	return authkey.Record{}, s.err
 }
 
 func ExampleNewUses() {

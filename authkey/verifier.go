@@ -69,8 +69,8 @@ func New(store Store, opts ...Option) (*Verifier, error) {
 // one look-up in the store that all callers with the same key share. State and times are judged on each
 // call; a change in the store is seen within the cache's life, or at once through Refresh.
 //
-// Errors: ErrMalformed, ErrUnknown (also for a wrong secret), ErrRevoked, ErrDisabled, ErrNotYetValid and
-// ErrExpired refuse the key. ErrUnavailable says that nobody knows, and wraps the context's error when ctx
+// Errors: ErrMalformed, ErrUnknown (also for a wrong secret), ErrRevoked, ErrDisabled, ErrNotYetValid, ErrExpired and
+// ErrSuspended refuse the key. ErrUnavailable says that nobody knows, and wraps the context's error when ctx
 // ended or the look-up took longer than WithTimeout; it is never cached. When ctx ends, the call returns
 // and the look-up goes on for the others.
 func (v *Verifier) Authenticate(ctx context.Context, presented Presented) (*Identity, error) {
@@ -234,7 +234,7 @@ func (v *Verifier) fly(ctx context.Context, q question) (found finding) {
 	found.began = v.steps.Add(1)
 	from := v.now()
 	lately := v.good.holds(q.sum)
-	if !lately && !v.flood.take(from) {
+	if !lately && !v.flood.take(v.now) {
 		found.err = errFlood
 		return found
 	}

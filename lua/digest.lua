@@ -14,7 +14,9 @@ if op == 'confirm' then
   redis.call('PERSIST', KEYS[1])
 elseif not bound then
   redis.call('SET', KEYS[1], id, 'PX', ARGV[3])
-elseif bound ~= id then
+elseif bound == id then
+  if redis.call('PTTL', KEYS[1]) >= 0 then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+else
   return redis.call('PTTL', KEYS[1]) < 0 and -2 or -4
 end
 return 1

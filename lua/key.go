@@ -143,14 +143,18 @@ func (c *Conn) PutKey(ctx context.Context, k Key, expected int64, raise bool, cr
 		keys = append(keys, pointer)
 	}
 	project := Escape(k.Project)
-	raised := 0
-	if raise {
-		raised = 1
-	}
 	args := append([]any{
-		expected, raised, k.Org, project, project + ":" + k.ID, k.State, k.Revision, k.Record, k.Seal, k.pointer(),
+		expected, flag(raise), k.Org, project, project + ":" + k.ID, k.State, k.Revision, k.Record, k.Seal, k.pointer(),
 	}, lineArgs(line)...)
 	return c.put(ctx, keyScript, keys, args)
+}
+
+// flag is a bool for a script.
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // put runs a script that answers with a code and the time.

@@ -7,7 +7,8 @@
 --        raise         1: the stamp too. 0 where no cache can hold what is no more: for a new key, which nobody holds,
 --                      the org's other callers are not made to read anew
 --        org, project, member of the index, state, revision, record, seal
---                      what is written; the record is the caller's, and names org, state and revision too
+--                      what is written; the record is the caller's, and names org, state and revision too, and
+--                      the key's credentials in double quotes
 --        pointer       the value of each new credential
 --        text, sum, seal of the audit entry
 -- Reply  {code, now}
@@ -43,6 +44,11 @@ redis.call('HSET', key, 'org', org, 'project', project, 'state', state, 'revisio
   'record', ARGV[8], 'seal', ARGV[9])
 redis.call('ZADD', index, 0, member)
 redis.call('ZADD', projects, 0, project)
+-- When a credential was used is of no use when the record names it no more.
+for _, field in ipairs(redis.call('HKEYS', key)) do
+  local credential = field:match('^used:(.*)')
+  if credential and not ARGV[8]:find('"' .. credential .. '"', 1, true) then redis.call('HDEL', key, field) end
+end
 for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[10]) end
 if raise == '1' then
   -- Damage must not stand in the way of a revocation: a stamp that is no number counts as none.

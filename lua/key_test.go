@@ -334,6 +334,41 @@ func TestDigestIsBoundOnce(t *testing.T) {
 	})
 }
 
+// A claim has to outlast the writing of its record, also a repeated one.
+func TestRepeatedClaimBeginsAnew(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c, digest := newAPIKey(t, rdb).Conn, strings.ToLower(rand.Text())
+		key := lua.DigestKey(digest)
+		for range 2 {
+			wantErr(t, "claim", c.ClaimDigest(t.Context(), digest, "a"), nil)
+			if ttl, err := rdb.PTTL(t.Context(), key).Result(); err != nil || ttl < lua.ClaimTime/2 {
+				t.Errorf("a claim has a TTL of %v, %v; want %v", ttl, err, lua.ClaimTime)
+			}
+			rdb.PExpire(t.Context(), key, time.Second)
+		}
+	})
+}
+
+// Two changes within a microsecond, or after Redis's clock was set back, have different stamps.
+func TestProjectStampAlwaysRises(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		k := newAPIKey(t, rdb)
+		ahead := time.Now().Add(time.Hour).UnixMicro()
+		if err := rdb.HSet(t.Context(), lua.EpochKey(k.Org), "keys", ahead, "limits", 1).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for i, raise := range []bool{true, true, false} {
+			p := lua.ProjectReading{Name: "p", Revision: int64(i) + 1, Record: "{}"}
+			wantErr(t, "PutProject", k.PutProject(t.Context(), k.Org, p, int64(i), raise, audit.Line{}), nil)
+		}
+		if got := k.stamp(t); got != ahead+2 {
+			t.Errorf("the stamp is %d ahead, want 2", got-ahead)
+		}
+	})
+}
+
 func TestKeyCursor(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Standalone(t, redistest.OrEmbedded())
@@ -359,7 +394,9 @@ func TestUsesAreNoted(t *testing.T) {
 		keys := []apiKey{newAPIKey(t, rdb), newAPIKey(t, rdb)}
 		var uses []lua.Use
 		for i := range keys {
+			keys[i].Record = `{"id":"` + keys[i].ID + `"}`
 			keys[i].create(t)
+			uses = append(uses, lua.Use{Key: keys[i].ID, Credential: "stranger", At: 9})
 			uses = append(uses, lua.Use{Key: keys[i].ID, Credential: keys[i].ID, At: 7})
 			for range 150 {
 				uses = append(uses, lua.Use{Key: bucket.Of(keys[i].Org) + rand.Text()[:12], Credential: "c", At: 8})
@@ -373,7 +410,14 @@ func TestUsesAreNoted(t *testing.T) {
 				t.Errorf("used %v, %v; want 7", read.Used, err)
 			}
 		}
-		name, _ := lua.RecordKey(uses[1].Key)
+		keys[0].Record, keys[0].Revision = `{"id":"another"}`, 2
+		if err := keys[0].put(t, 1); err != nil {
+			t.Fatal(err)
+		}
+		if read, err := keys[0].Conn.Key(t.Context(), keys[0].ID); err != nil || len(read.Used) != 0 {
+			t.Errorf("uses of a credential that the key has no more: %v, %v", read.Used, err)
+		}
+		name, _ := lua.RecordKey(uses[2].Key)
 		if n, err := rdb.Exists(t.Context(), name).Result(); err != nil || n != 0 {
 			t.Errorf("a use made a key: %d, %v", n, err)
 		}

@@ -35,13 +35,13 @@ func (c *Conn) Project(ctx context.Context, org, name string) (ProjectReading, e
 	return p, err
 }
 
-// PutProject sets a project of an org, whose Revision is the one that it has then, raises the org's `keys` stamp and
-// writes the audit entry. expected is the revision that it replaces, 0 where nothing was set. ErrKeyChanged where
+// PutProject sets a project of an org, whose Revision is the one that it has then, and writes the audit entry. raise
+// raises the org's `keys` stamp. expected is the revision that it replaces, 0 where nothing was set. ErrKeyChanged where
 // that is another; any other error means that it may have been written. One command.
-func (c *Conn) PutProject(ctx context.Context, org string, p ProjectReading, expected int64, line audit.Line) error {
+func (c *Conn) PutProject(ctx context.Context, org string, p ProjectReading, expected int64, raise bool, line audit.Line) error {
 	keys := []string{EpochKey(org), ProjectsKey(org), ProjectIndexKey(org), AuditKey(org)}
 	value := strconv.FormatInt(p.Revision, 10) + " " + p.Seal + " " + p.Record
-	return c.put(ctx, projectScript, keys, append([]any{expected, p.Name, Escape(p.Name), value}, lineArgs(line)...))
+	return c.put(ctx, projectScript, keys, append([]any{expected, flag(raise), p.Name, Escape(p.Name), value}, lineArgs(line)...))
 }
 
 // Projects returns up to limit projects of an org in the order of their names as they are escaped; those that nothing

@@ -3,6 +3,7 @@
 --
 -- KEYS   1 the org's epoch; 2 the org's projects: a hash, by name; 3 its index of projects; 4 its audit trail
 -- ARGV   expected                the revision to change; 0: nothing may be set yet
+--        raise                   1: the stamp too; 0 where what the keys may do stays as it was
 --        name, member            of the project, and in the index
 --        value                   "<revision> <seal> <record>"; seal and record are the caller's
 --        text, sum, seal         of the audit entry
@@ -11,15 +12,17 @@
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
 
-local held = redis.call('HGET', KEYS[2], ARGV[2])
+local held = redis.call('HGET', KEYS[2], ARGV[3])
 if ((held or '0 '):match('^(%d+) ') or '') ~= ARGV[1] then return { -4, now } end
 redis.call('ZCARD', KEYS[3]) -- fails before anything is written if it is no sorted set
 local stamp = tonumber(redis.call('HGET', KEYS[1], 'keys') or '')
 if not stamp or stamp < 1 or stamp >= 9007199254740991 then stamp = 0 end
-local note = trail(KEYS[4], ARGV[5], ARGV[6], ARGV[7])
+local note = trail(KEYS[4], ARGV[6], ARGV[7], ARGV[8])
 
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[4])
-redis.call('ZADD', KEYS[3], 0, ARGV[3])
-redis.call('HSET', KEYS[1], 'keys', string.format('%.0f', math.max(now, math.floor(stamp) + 1)))
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[5])
+redis.call('ZADD', KEYS[3], 0, ARGV[4])
+if ARGV[2] == '1' then
+  redis.call('HSET', KEYS[1], 'keys', string.format('%.0f', math.max(now, math.floor(stamp) + 1)))
+end
 note()
 return { 1, now }

@@ -29,6 +29,11 @@ func (s *Store) Project(ctx context.Context, org, name string) (authkey.Project,
 
 // SetProject implements authkey.Store. Cost: one round trip.
 func (s *Store) SetProject(ctx context.Context, project authkey.Project) (authkey.Project, error) {
+	return s.setProject(ctx, project, "project.set", true)
+}
+
+// setProject raises the org's epoch where others have to notice.
+func (s *Store) setProject(ctx context.Context, project authkey.Project, action string, raise bool) (authkey.Project, error) {
 	ctx, cancel, err := s.begin(ctx)
 	if err != nil {
 		return authkey.Project{}, err
@@ -41,7 +46,7 @@ func (s *Store) SetProject(ctx context.Context, project authkey.Project) (authke
 	project.Revision++
 	text := encodeProject(&project)
 	line, err := audit.NewLine(ctx, s.sealer, audit.Entry{
-		Action: "project.set", Org: project.Org, Project: project.Name, ID: project.Name, After: text,
+		Action: action, Org: project.Org, Project: project.Name, ID: project.Name, After: text,
 	})
 	if err != nil {
 		return authkey.Project{}, translate(err)
@@ -49,7 +54,7 @@ func (s *Store) SetProject(ctx context.Context, project authkey.Project) (authke
 	reading := lua.ProjectReading{
 		Name: project.Name, Revision: project.Revision, Record: string(text), Seal: s.seal(sealedProject, project.Org, project.Name, text),
 	}
-	if err := s.conn.PutProject(ctx, project.Org, reading, expected, line); err != nil {
+	if err := s.conn.PutProject(ctx, project.Org, reading, expected, raise, line); err != nil {
 		return authkey.Project{}, translate(err)
 	}
 	return s.project(project.Org, &reading)
@@ -83,8 +88,9 @@ func (s *Store) Projects(ctx context.Context, org, cursor string, limit int) ([]
 }
 
 // Reseal gives the keys and projects of an org the seal of the current key, those that have it too, and returns how
-// many there are. Each is a change of its own, and one that somebody else changes meanwhile is read again. To change
-// keys of the sealer, list the new one first, reseal every org, and drop the old one. Cost: four round trips for each.
+// many there are. Each gets a revision of its own, which nobody has to notice, and one that somebody else changes
+// meanwhile is read again. To change keys of the sealer, list the new one first, reseal every org, and drop the old one;
+// but keep it in the sealer of an audit trail, whose entries stay as they were written. Cost: four round trips for each.
 func (s *Store) Reseal(ctx context.Context, org string) (n int, err error) {
 	for cursor := ""; ; {
 		records, next, err := s.List(ctx, org, "", cursor, authkey.MaxPage)
@@ -123,7 +129,7 @@ func (s *Store) Reseal(ctx context.Context, org string) (n int, err error) {
 
 func (s *Store) resealKey(ctx context.Context, record authkey.Record) error {
 	for {
-		_, err := s.Change(ctx, record, "key.reseal")
+		_, err := s.change(ctx, record, "key.reseal", false)
 		if !errors.Is(err, authkey.ErrConflict) && !errors.Is(err, authkey.ErrRevoked) { // it was not revoked when it was read
 			return err
 		}
@@ -135,7 +141,7 @@ func (s *Store) resealKey(ctx context.Context, record authkey.Record) error {
 
 func (s *Store) resealProject(ctx context.Context, project authkey.Project) error {
 	for {
-		_, err := s.SetProject(ctx, project)
+		_, err := s.setProject(ctx, project, "project.reseal", false)
 		if !errors.Is(err, authkey.ErrConflict) {
 			return err
 		}

@@ -91,7 +91,8 @@ func (s *Store) decode(k *lua.KeyReading) (authkey.Record, error) {
 		r.Within, err = s.project(k.Org, &k.Within)
 	}
 	if err != nil {
-		return authkey.Record{}, fmt.Errorf("%w: redisstore: key %s: %w", authkey.ErrUnavailable, k.ID, plain(err))
+		name, _ := lua.RecordKey(k.ID)
+		return authkey.Record{}, fmt.Errorf("%w: redisstore: key %s: %w; if it cannot be mended, delete %s in Redis", authkey.ErrUnavailable, k.ID, plain(err), name)
 	}
 	r.Epoch = k.Epoch
 	return r, nil

@@ -70,7 +70,8 @@ func WithTimeout(d time.Duration) Option {
 // WithSealer seals what the store writes, and refuses, as an outage, what it reads without a good seal: who can write to
 // Redis, and does not know the secret, can then neither plant a key nor give one more than it had. What he still can
 // do is to remove records, and to put back an older form of one, such as that from before a revocation; processes that
-// saw the revocation keep to it while they have it cached. Default: no seals.
+// saw the revocation keep to it while they have it cached. Where he sets the org's epoch back too, others follow a change
+// only at the end of their cache's life. Default: no seals.
 func WithSealer(sealer *seal.Sealer) Option {
 	return option(func(s *Store) error {
 		if sealer == nil {

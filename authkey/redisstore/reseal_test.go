@@ -215,7 +215,7 @@ func TestResealMeetsChanges(t *testing.T) {
 	}{
 		"renamed":   {"key.reseal", func(i *authkey.Issuer, r *authkey.Record) error { return renamed(t, i, r) }, nil},
 		"revoked":   {"key.reseal", func(i *authkey.Issuer, r *authkey.Record) error { return stateOf(t, i, r, authkey.StateRevoked) }, authkey.ErrRevoked},
-		"suspended": {"project.set", func(i *authkey.Issuer, r *authkey.Record) error { return suspended(t, i, r) }, authkey.ErrSuspended},
+		"suspended": {"project.reseal", func(i *authkey.Issuer, r *authkey.Record) error { return suspended(t, i, r) }, authkey.ErrSuspended},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newVictim(t, rdb, redistest.Org(t))
@@ -256,4 +256,27 @@ func stateOf(t *testing.T, i *authkey.Issuer, r *authkey.Record, state authkey.S
 func suspended(t *testing.T, i *authkey.Issuer, r *authkey.Record) error {
 	_, err := i.SetProject(t.Context(), r.Org, r.Project, 0, authkey.StateSuspended, "", "test")
 	return err
+}
+
+// Nobody has to notice that records have other seals: callers would be made to read anew once for each.
+func TestResealRaisesNoEpoch(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		who := newTenant(t, rdb)
+		conn, err := lua.NewConn(rdb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := conn.Epoch(t.Context(), who.org)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := redisstore.New(rdb, redisstore.WithSealer(newSealer(t, "v1")), redisstore.WithUnsealed())
+		if _, err := store.Reseal(t.Context(), who.org); err != nil {
+			t.Fatal(err)
+		}
+		if after, err := conn.Epoch(t.Context(), who.org); err != nil || after.Keys != before.Keys {
+			t.Errorf("the epoch went from %d to %d, %v", before.Keys, after.Keys, err)
+		}
+	})
 }

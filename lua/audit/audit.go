@@ -5,8 +5,9 @@
 //	issuer.SetState(ctx, "acme", key, 0, authkey.StateRevoked, "leaked") // the entry names the actor
 //
 // Entries are chained: each carries a link, which is a hash of the link before it, of its own number and of what it
-// says. Whoever changes, removes or moves an entry breaks the chain from there on, unless he writes all that follows
-// anew; then the entries' seals give him away, or the head of the trail, if somebody kept it. To read and verify a
+// says. Whoever changes, removes or moves an entry breaks the chain from there on, unless he links all that follows
+// anew. Then a seal, which speaks for its entry alone, still gives away one that was changed or made up; one that was
+// removed, moved or repeated shows against the head of the trail only, if somebody kept it elsewhere. To read and verify a
 // trail, use package middleware/admin/auditlog.
 //
 // It is a leaf package, so that package authkey does not link a Redis client.

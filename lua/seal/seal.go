@@ -55,7 +55,8 @@ type Sealer struct {
 }
 
 // New returns a sealer whose first key makes new seals, while all of them verify. To replace a key, list the new
-// one first, and drop the old one when everything was written again. The error joins all faults, each ErrInvalid.
+// one first, and drop the old one when everything was written again; what is not, such as an audit trail, needs it for as
+// long as it is kept. The error joins all faults, each ErrInvalid.
 func New(keys ...Key) (*Sealer, error) {
 	var faults []error
 	if len(keys) == 0 {

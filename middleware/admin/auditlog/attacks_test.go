@@ -90,6 +90,18 @@ var attacks = map[string]attack{
 		relink(trail, at)
 		return trail
 	}, always(anchored)},
+	"repeated, and all that follows relinked": {func(trail []lua.TrailEntry, at int, _ []lua.TrailEntry) []lua.TrailEntry {
+		at = min(at, len(trail)-2) // one more at the end looks like one that came later
+		trail = slices.Insert(trail, at, trail[at])
+		relink(trail, at)
+		return trail
+	}, always(anchored)},
+	"swapped, and all that follows relinked": {func(trail []lua.TrailEntry, at int, _ []lua.TrailEntry) []lua.TrailEntry {
+		next := (at + 1) % len(trail)
+		trail[at].Line, trail[next].Line = trail[next].Line, trail[at].Line
+		relink(trail, min(at, next))
+		return trail
+	}, always(anchored)},
 	"cut": {func(trail []lua.TrailEntry, at int, _ []lua.TrailEntry) []lua.TrailEntry {
 		return trail[:at]
 	}, always(anchored)},

@@ -10,9 +10,10 @@
 //	}
 //
 // Entries are chained (see package audit). So a trail shows that an entry was changed, removed, inserted or moved, and
-// with a sealer that one was not written by this service. It does not show that its latest entries were removed, nor,
-// to whoever has no sealer, that all of it was written anew: therefore keep a Head outside of Redis, and verify against
-// it. Somebody who can write to Redis can always destroy a trail; he cannot do so unseen.
+// with a sealer that one was not written by this service. It does not show that its latest entries were removed; nor, as a
+// seal speaks for its entry alone, that entries were removed, moved or repeated and all that follows was linked anew; nor,
+// to whoever has no sealer, that all of it was written anew. A Head shows all that, of what came before it: keep one
+// outside of Redis, and verify against it. Somebody who can write to Redis can always destroy a trail.
 //
 // Each org has a trail, and "" is that of the plans. A trail keeps about its last 100,000 entries; Verify tells where it
 // begins. What the service does with requests is not here, but in the events of package middleware.
@@ -66,7 +67,8 @@ func WithTimeout(d time.Duration) Option {
 }
 
 // WithSealer has the seals of entries verified: give it the sealer of those who make changes. An entry without a seal
-// is then broken, so a trail that began before there were seals is. By default seals are not looked at. Nil is an
+// is then broken, so a trail that began before there were seals is. Keys that new seals are no longer made with stay in
+// the sealer for as long as the trail has entries of theirs: nothing seals those again. By default seals are not looked at. Nil is an
 // error.
 func WithSealer(s *seal.Sealer) Option {
 	return optionFunc(func(l *Log) error {
