@@ -115,3 +115,47 @@ func TestRotationsRepeat(t *testing.T) {
 		}
 	})
 }
+
+// Of rotations at once from one revision, one is done: nobody ends a credential that another was just given.
+func TestRotationsRace(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Parallel()
+		replicas := []http.Handler{newService(t, rdb).admin, newService(t, rdb).admin}
+		at := serve(t, replicas[0], request("POST", "/v1/orgs/"+redistest.Org(t)+"/projects/p/keys", "")).want(t, 201, "").header.Get("Location")
+		for _, row := range []struct {
+			tag  string
+			done int
+		}{{`"1"`, 1}, {"", 8}} {
+			answers := make([]*answer, 8)
+			var all sync.WaitGroup
+			for i := range answers {
+				fields := []string{"If-Match", row.tag}
+				all.Go(func() {
+					answers[i] = serve(t, replicas[i%2], request("POST", at+"/credentials", `{"overlap":"0s"}`, fields...))
+				})
+			}
+			all.Wait()
+			done := 0
+			for _, a := range answers {
+				if a.status == 201 {
+					done++
+				} else {
+					a.want(t, 412, "precondition_failed")
+				}
+			}
+			if done != row.done {
+				t.Errorf("with If-Match %q, %d were done, want %d", row.tag, done, row.done)
+			}
+		}
+		live := 0
+		for _, c := range serve(t, replicas[0], request("GET", at+"/credentials", "")).items(t) {
+			if c["revoked_at"] == nil {
+				live++
+			}
+		}
+		if live != 1 {
+			t.Errorf("%d credentials live, want one", live)
+		}
+	})
+}

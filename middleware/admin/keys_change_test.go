@@ -267,8 +267,8 @@ func TestFilterIsBounded(t *testing.T) {
 	for i := range 25 {
 		serve(t, h, request("POST", keys, fmt.Sprintf(`{"owner":"%d"}`, i%25/24))).want(t, 201, "")
 	}
-	found, calls, cursor := 0, 0, ""
-	for calls = 1; calls < 50; calls++ {
+	found, calls, cursor := 0, 1, ""
+	for ; calls < 50; calls++ {
 		a := serve(t, h, request("GET", keys+"?owner=1&limit=1"+cursor, "")).want(t, 200, "")
 		found += len(a.items(t))
 		next, ok := a.object["next"].(string)

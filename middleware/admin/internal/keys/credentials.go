@@ -87,7 +87,7 @@ func (s *Resources) rotateKey(c *rest.Call) (rest.Reply, error) {
 		return rest.Reply{}, err
 	}
 	c.Report(rest.Change{Action: "key.rotate", Project: c.Project, ID: c.ID})
-	return secretOf(c, &record, presented, c.Path("projects", c.Project, "keys", c.ID, "credentials", record.Credentials[0].ID)), nil
+	return secretOf(&record, presented, c.Path("projects", c.Project, "keys", c.ID, "credentials", record.Credentials[0].ID)), nil
 }
 
 // revokeCredential answers a repeat as revokeKey does. Of a revoked key all credentials are.

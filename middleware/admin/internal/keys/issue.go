@@ -43,11 +43,11 @@ func (s *Resources) issueKey(c *rest.Call) (rest.Reply, error) {
 		return rest.Reply{}, err
 	}
 	c.Report(rest.Change{Action: "key.issue", Project: c.Project, ID: record.ID})
-	return secretOf(c, &record, presented, c.Path("projects", c.Project, "keys", record.ID)), nil
+	return secretOf(&record, presented, c.Path("projects", c.Project, "keys", record.ID)), nil
 }
 
 // secretOf answers with the newest credential of a key: the one place where a secret goes out.
-func secretOf(c *rest.Call, record *authkey.Record, presented authkey.Presented, location string) rest.Reply {
+func secretOf(record *authkey.Record, presented authkey.Presented, location string) rest.Reply {
 	id := record.Credentials[0].ID
 	return rest.Reply{
 		Status: http.StatusCreated, Body: issued{keyWith{keyOf(record), id}, presented.Reveal()},
