@@ -280,7 +280,21 @@ func (p *process) keys(t *testing.T) {
 	}
 	p.want("not in another project", p.admin("GET", "/projects/other/keys/"+id, ""), 404)
 	p.want("two credentials", p.do("GET", "/v1/items/1", "", "Authorization", "Bearer "+secret, "X-API-Key", p.APIKey), 400)
+	rotated := p.want("rotate it", p.admin("POST", "/projects/demo/keys/"+id+"/credentials", `{"overlap":"24h"}`), 201)
+	second, _ := rotated.decode(t)["secret"].(string)
+	if a := p.want("the old one", p.do("GET", "/v1/items/1", "", "X-API-Key", secret), 200); a.header.Get("Sunset") == "" {
+		t.Error("whoever has the old credential is not told of its end")
+	}
+	a := p.want("the new one", p.do("GET", "/v1/self/whoami", "", "X-API-Key", second), 200)
+	if v := a.decode(t); v["key"] != id || a.header.Get("Sunset") != "" {
+		t.Errorf("whoami of the new credential: %s", a.body)
+	}
+	p.want("its own limits", p.do("GET", "/v1/self/limits", "", "X-API-Key", second), 200)
 	p.want("revoke it", p.admin("DELETE", "/projects/demo/keys/"+id, ""), 204)
+	p.want("the new one of a revoked key", p.do("GET", "/v1/items/1", "", "X-API-Key", second), 401)
+	if a := p.want("the trail", p.admin("GET", "/audit?action=key.rotate", ""), 200); !strings.Contains(a.body, id) {
+		t.Errorf("the trail does not tell of the rotation: %s", a.body)
+	}
 	p.want("the next request", p.do("GET", "/v1/items/1", "", "Authorization", "Bearer "+secret), 401)
 }
 
@@ -297,11 +311,11 @@ func (p *process) usage(t *testing.T) {
 			}
 			got[row["kind"].(string)] += row["units"].(float64)
 		}
-		if got["search"] == 15 && got["item"] == 3 && got["matrix"] == 1 {
+		if got["search"] == 15 && got["item"] == 4 && got["matrix"] == 1 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("usage %v, want 15 searches, 3 items and 1 matrix", got)
+			t.Fatalf("usage %v, want 15 searches, 4 items and 1 matrix", got)
 		}
 	}
 }

@@ -35,6 +35,7 @@ func mount(s *demo.Service) http.Handler {
 	}, echokit.Middleware(s.Whoami))
 	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, demo.Health()) })
 	e.GET("/metrics", echo.WrapHandler(s.Metrics))
+	e.GET("/v1/self/*", echo.WrapHandler(s.Self), echokit.Middleware(s.Whoami))
 	e.Any("/admin/*", echo.WrapHandler(s.Admin))
 	return e
 }

@@ -38,6 +38,7 @@ func mount(s *demo.Service) http.Handler {
 	})
 	e.GET("/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, demo.Health()) })
 	e.GET("/metrics", gin.WrapH(s.Metrics))
+	e.GET("/v1/self/*path", ginkit.Middleware(s.Whoami), gin.WrapH(s.Self))
 	e.Any("/admin/*path", gin.WrapH(s.Admin))
 	return e
 }

@@ -24,6 +24,7 @@ func mount(s *demo.Service) http.Handler {
 	mux.Handle("POST /v1/matrix", httpkit.Middleware(s.Matrix)(http.HandlerFunc(matrix)))
 	mux.Handle("GET /v1/public", httpkit.Middleware(s.Public)(handle(func(*http.Request) any { return demo.Public() })))
 	mux.Handle("GET /v1/whoami", httpkit.Middleware(s.Whoami)(handle(func(r *http.Request) any { return demo.Whoami(r.Context()) })))
+	mux.Handle("/v1/self/", httpkit.Middleware(s.Whoami)(s.Self))
 	mux.Handle("GET /healthz", handle(func(*http.Request) any { return demo.Health() }))
 	mux.Handle("GET /metrics", s.Metrics)
 	mux.Handle("/admin/", s.Admin)

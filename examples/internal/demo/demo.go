@@ -5,6 +5,7 @@ package demo
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -18,7 +19,9 @@ import (
 	"github.com/tollgate-go/tollgate/authkey/redisstore"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin"
+	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
 	"github.com/tollgate-go/tollgate/middleware/meter"
+	"github.com/tollgate-go/tollgate/middleware/self"
 	"github.com/tollgate-go/tollgate/middleware/telemetry"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -34,11 +37,12 @@ type Service struct {
 	// Whoami only authenticates. Search, Items and Matrix also limit and count; Public limits callers
 	// who need no key.
 	Whoami, Search, Items, Matrix, Public middleware.Stage
-	// Admin is mounted under /admin, Metrics under /metrics.
-	Admin, Metrics http.Handler
+	// Admin is mounted under /admin, Metrics under /metrics, and Self under /v1/self behind Whoami.
+	Admin, Metrics, Self http.Handler
 
 	apiKey, adminToken string
 	usage              *meter.Meter
+	uses               *authkey.Uses
 }
 
 // New builds the service on a Redis: everything that asks, limits and counts, and one key to try. A request
@@ -53,7 +57,11 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(budget))
+	uses, err := authkey.NewUses(store)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(budget), authkey.WithUses(uses))
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +79,7 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{apiKey: key.Reveal(), adminToken: rand.Text(), usage: usage}
+	s := &Service{apiKey: key.Reveal(), adminToken: rand.Text(), usage: usage, uses: uses}
 	collector, err := telemetry.New(
 		telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage), telemetry.WithRedis(rdb),
 	)
@@ -84,7 +92,11 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 		return nil, err
 	}
 	s.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
-	s.Admin, err = s.admin(rdb, store, issuer, limiter)
+	if s.Admin, err = s.admin(rdb, store, issuer, limiter); err != nil {
+		return nil, err
+	}
+	s.Self, err = self.New(self.WithPrefix("/v1/self"), self.WithLimits(limiter), self.WithUsage(usage),
+		self.WithRoute("GET /v1/search", s.Search.Policies()...))
 	return s, err
 }
 
@@ -95,7 +107,8 @@ func (s *Service) stages(verifier *authkey.Verifier, limiter *ratelimit.Limiter,
 			log.Printf("%s: %v", e.Endpoint, e.Err)
 		}
 	})
-	auth := middleware.Authenticate(verifier, middleware.WithObserver(observer), middleware.WithObserver(failures))
+	auth := middleware.Authenticate(verifier, middleware.WithObserver(observer), middleware.WithObserver(failures),
+		middleware.WithFailureBudget(limiter, ratelimit.PerMinute(60), middleware.ClientNetwork()))
 	s.Whoami = auth
 	s.Search = auth.RateLimit(limiter, ratelimit.Per(10, searchWindow).Fixed()).Meter(s.usage, "demo", "search")
 	s.Items = auth.RateLimit(limiter, ratelimit.PerMinute(1000)).Meter(s.usage, "demo", "item")
@@ -115,12 +128,18 @@ func (s *Service) admin(rdb redis.UniversalClient, store authkey.Store, issuer *
 	if err != nil {
 		return nil, err
 	}
+	trail, err := auditlog.New(rdb)
+	if err != nil {
+		return nil, err
+	}
 	return admin.New(admin.BearerToken(s.adminToken),
 		admin.WithPrefix("/admin"),
 		admin.WithOverrides(overrides),
 		admin.WithPlans(plans),
 		admin.WithKeys(store, issuer),
 		admin.WithUsage(s.usage),
+		admin.WithAuditLog(trail),
+		admin.WithIdempotency(rdb),
 		admin.WithLimits(limiter),
 		admin.WithRoute("GET /v1/search", s.Search.Policies()...),
 		admin.WithRoute("GET /v1/items/{id}", s.Items.Policies()...),
@@ -128,5 +147,7 @@ func (s *Service) admin(rdb redis.UniversalClient, store authkey.Store, issuer *
 	)
 }
 
-// Close flushes what was counted.
-func (s *Service) Close(ctx context.Context) error { return s.usage.Close(ctx) }
+// Close flushes what was counted and noted.
+func (s *Service) Close(ctx context.Context) error {
+	return errors.Join(s.usage.Close(ctx), s.uses.Close(ctx))
+}

@@ -116,6 +116,11 @@ Lower it to 2; the next request obeys:
 
 See what was counted:
   curl -s -H 'Authorization: Bearer %[4]s' http://%[1]s/admin/v1/orgs/demo/usage
+
+Administer it from a command line, in another terminal:
+  export TOLLGATE_ADMIN_URL=http://%[1]s/admin TOLLGATE_ADMIN_TOKEN=%[4]s
+  go run ./examples/tollgatectl keys list --org demo --project demo
+  go run ./examples/tollgatectl audit list --org demo
 `, addr, redis, s.apiKey, s.adminToken)
 	return err
 }
