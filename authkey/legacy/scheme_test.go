@@ -43,7 +43,7 @@ func systems() []system {
 		{"sha256 base64", inBase64, "shop_5f2c9f0e7ab14d0c9a", ofCoded, ofCoded, nil},
 		{
 			"sanctum, first", legacy.Sanctum, "17|" + random, "17", "c9cc89f85b4fe61558a3d9cc835b11548b70d97bfca3f699c5a09a1a0de45e0d",
-			[]string{random, "|" + random, "1;7|" + random, "17|" + random[1:], "17|" + random + "2a987539", "17|" + random + strings.ToUpper(crc), "17|" + random[1:] + "-", strings.Repeat("1", 37) + "|" + random},
+			[]string{random, "|" + random, "1;7|" + random, "17|" + random[1:], "17|" + random + "2a987539", "17|" + random + strings.ToUpper(crc), "17|" + random[1:] + "-", "017|" + random, "0|" + random, strings.Repeat("1", 37) + "|" + random},
 		},
 		{"sanctum, with a checksum", legacy.Sanctum, "17|" + random + crc, "17", "60dd817c5b95f32587dd0b56259b04d7a402cb607cc54b6bc5b40085babfaadb", nil},
 		{

@@ -29,13 +29,18 @@ func SHA256(prefix string, encode func([]byte) string, lookup Lookup) *Scheme {
 // Sanctum returns the scheme "sanctum": tokens of Laravel Sanctum as <id>|<secret>, whose table keeps the SHA-256 of the
 // secret in hex. A secret is 40 random letters and digits (80 in the first versions), since version 3.3 behind an
 // optional prefix of the service and before their CRC-32 in hex; a wrong CRC is no token. The reference of the Lookup is
-// the id. Tokens without an id are a case for SHA256.
+// the id, which it has to compare as text, byte for byte: a database that takes 17abc for 17 gives one token many forms,
+// of which the first that is shown is moved, and the others are shut out. So a number that begins with 0 is no id. Tokens
+// without an id are a case for SHA256.
 func Sanctum(lookup Lookup) *Scheme {
 	return &Scheme{
 		name: "sanctum",
 		shape: func(key string) bool {
 			id, secret, ok := strings.Cut(key, "|")
-			return ok && len(id) > 0 && len(id) <= 36 && all(id, isIDChar) && sanctumSecret(secret)
+			if !ok || id == "" || len(id) > 36 || id[0] == '0' && all(id, isDigit) {
+				return false
+			}
+			return all(id, isIDChar) && sanctumSecret(secret)
 		},
 		reference: func(key string) string { id, _, _ := strings.Cut(key, "|"); return id },
 		compare: by(func(key string) string {
@@ -111,8 +116,10 @@ func all(s string, is func(byte) bool) bool {
 	return true
 }
 
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
 func isAlphanumeric(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+	return isDigit(c) || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
 
 func isIDChar(c byte) bool { return isAlphanumeric(c) || c == '-' }
