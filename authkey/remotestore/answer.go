@@ -129,6 +129,11 @@ func unquote(value jsontext.Value) (string, error) {
 	return string(text), err
 }
 
+// members are those of an identity.
+var members = []string{
+	"org", "project", "key", "kind", "credential", "scopes", "products", "networks", "origins", "expires_at", "plan", "owner", "name",
+}
+
 // identity returns whom an answer names. All that is wrong with it is joined.
 func (o object) identity() (*authkey.Identity, error) {
 	var faults []error

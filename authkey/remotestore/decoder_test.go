@@ -62,7 +62,7 @@ func TestOwnRequestAndDecoder(t *testing.T) {
 		if status != http.StatusTeapot || header.Get("Content-Type") != "text/plain" {
 			return nil, errors.New("not what was said")
 		}
-		return &authkey.Identity{Org: org, Project: project, Key: "k"}, nil
+		return &authkey.Identity{Org: org, Project: project, Key: "k", Kind: authkey.KindSecret}, nil
 	}))
 	base = newAuthenticatorOf(t, func(w http.ResponseWriter, r *http.Request) {
 		answers(http.StatusTeapot, "text/plain", "acme/shop")(w, r)
@@ -84,12 +84,27 @@ func TestOwnRequestAndDecoder(t *testing.T) {
 		}, nil, remotestore.Garbage},
 		"nothing":        {func(int, http.Header, []byte) (*authkey.Identity, error) { return nil, nil }, nil, remotestore.Garbage}, //nolint:nilnil // what is tested
 		"without an org": {func(int, http.Header, []byte) (*authkey.Identity, error) { return &authkey.Identity{Key: "k"}, nil }, nil, remotestore.Garbage},
-		"a panic":        {func(int, http.Header, []byte) (*authkey.Identity, error) { panic("out of the blue") }, nil, remotestore.Garbage},
+		"malformed": {func(int, http.Header, []byte) (*authkey.Identity, error) {
+			return nil, fmt.Errorf("odd: %w", authkey.ErrMalformed)
+		}, authkey.ErrUnknown, ""},
+		"malformed, and an outage": {func(int, http.Header, []byte) (*authkey.Identity, error) {
+			return nil, errors.Join(authkey.ErrMalformed, authkey.ErrUnavailable)
+		}, nil, remotestore.Garbage},
+		"without a kind": {func(int, http.Header, []byte) (*authkey.Identity, error) {
+			return &authkey.Identity{Org: "acme", Project: "shop", Key: "k"}, nil
+		}, nil, remotestore.Garbage},
+		"of another kind": {func(int, http.Header, []byte) (*authkey.Identity, error) {
+			return &authkey.Identity{Org: "acme", Project: "shop", Key: "k", Kind: "admin"}, nil
+		}, nil, remotestore.Garbage},
+		"a panic": {func(int, http.Header, []byte) (*authkey.Identity, error) { panic("out of the blue") }, nil, remotestore.Garbage},
 	} {
 		a := newOn(t, &transport{do: says(200, good)}, remotestore.WithDecoder(row.decode))
 		_, err := authenticate(t, a)
 		if row.want != nil {
 			is(t, name, err, row.want)
+			if errors.Is(err, authkey.ErrMalformed) {
+				t.Errorf("%s: error %v, which says that nobody was asked", name, err)
+			}
 			continue
 		}
 		is(t, name, err, authkey.ErrUnavailable)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 
 	"github.com/tollgate-go/tollgate/authkey"
 )
@@ -52,6 +53,14 @@ func (e *Error) Unwrap() []error {
 		return []error{authkey.ErrUnavailable}
 	}
 	return []error{authkey.ErrUnavailable, e.cause}
+}
+
+// answered reports whether the service is well enough to be asked: it answered, be it with what nobody can read of one
+// key. Whoever sends odd keys must not stop the questions about others.
+func answered(err error) bool {
+	f, ok := errors.AsType[*Error](err)
+	return !ok || f.Status != 0 && f.Status < http.StatusInternalServerError &&
+		f.Status != http.StatusRequestTimeout && f.Status != http.StatusTooManyRequests
 }
 
 func failed(class Class, cause error) *Error { return &Error{Class: class, cause: cause} }

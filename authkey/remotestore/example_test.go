@@ -14,13 +14,14 @@ import (
 func ExampleNew() {
 	// What a team has already: it knows one key.
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		body := make([]byte, 64)
 		n, _ := r.Body.Read(body)
 		if string(body[:n]) != `{"key":"woos-1234"}` {
 			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"code":"unknown"}`)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"org":"acme","project":"shop","key":"k1","kind":"publishable","products":["maps"]}`)
 	}))
 	defer service.Close()

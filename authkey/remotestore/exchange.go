@@ -22,8 +22,9 @@ const maxAnswer = 64 << 10
 type RequestFunc func(ctx context.Context, presented authkey.Presented) (*http.Request, error)
 
 // DecodeFunc reads an answer: its status, header and whole body. It returns an identity, or an error that is
-// authkey.ErrMalformed, ErrUnknown, ErrRevoked, ErrDisabled, ErrExpired, ErrNotYetValid or ErrSuspended; any other error
-// becomes an *Error. It is called for all answers but redirects, 408, 429 and 5xx.
+// authkey.ErrUnknown, ErrRevoked, ErrDisabled, ErrExpired, ErrNotYetValid or ErrSuspended; ErrMalformed becomes
+// ErrUnknown, and any other error an *Error. The identity needs an Org, a Project, a Key and a Kind. It is called for all
+// answers but redirects, 408, 429 and 5xx.
 type DecodeFunc func(status int, header http.Header, body []byte) (*authkey.Identity, error)
 
 // post is the default RequestFunc.
@@ -48,9 +49,10 @@ func post(url string) RequestFunc {
 // exchange asks the service once. A function of the caller's own that panics is a service that did not answer: in
 // a goroutine of its own nobody else could recover.
 func (a *Authenticator) exchange(ctx context.Context, presented authkey.Presented) (identity *authkey.Identity, err error) {
+	status := 0
 	defer func() {
 		if r := recover(); r != nil {
-			identity, err = nil, failed(Garbage, fmt.Errorf("remotestore: a %T panicked", r))
+			identity, err = nil, &Error{Class: Garbage, Status: status, cause: fmt.Errorf("remotestore: a %T panicked", r)}
 		}
 	}()
 	request, err := a.request(ctx, presented)
@@ -64,7 +66,7 @@ func (a *Authenticator) exchange(ctx context.Context, presented authkey.Presente
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	switch status := response.StatusCode; {
+	switch status = response.StatusCode; {
 	case status < http.StatusOK || status >= http.StatusMultipleChoices && status < http.StatusBadRequest,
 		status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
 		return nil, &Error{Class: Status, Status: status}
@@ -78,9 +80,10 @@ func (a *Authenticator) exchange(ctx context.Context, presented authkey.Presente
 	}
 }
 
-// refusals are the errors that say something about a key, by what a service calls them.
+// refusals are the errors that say something about a key, by what a service calls them. ErrMalformed is none of them: it
+// is for what is refused without a look-up, and no failure budget counts it.
 var refusals = map[string]error{
-	"malformed": authkey.ErrMalformed, "unknown": authkey.ErrUnknown, "revoked": authkey.ErrRevoked,
+	"malformed": authkey.ErrUnknown, "unknown": authkey.ErrUnknown, "revoked": authkey.ErrRevoked,
 	"disabled": authkey.ErrDisabled, "expired": authkey.ErrExpired, "not_yet_valid": authkey.ErrNotYetValid,
 	"suspended": authkey.ErrSuspended,
 }
@@ -92,10 +95,14 @@ func judged(status int, identity *authkey.Identity, err error) (*authkey.Identit
 		return nil, own
 	}
 	if err == nil {
-		if identity == nil || identity.Org == "" || identity.Project == "" || identity.Key == "" {
-			return nil, &Error{Class: Garbage, Status: status, cause: errors.New("remotestore: the identity lacks an org, a project or a key")}
+		if identity == nil || identity.Org == "" || identity.Project == "" || identity.Key == "" ||
+			identity.Kind != authkey.KindSecret && identity.Kind != authkey.KindPublishable {
+			return nil, &Error{Class: Garbage, Status: status, cause: errors.New("remotestore: the identity lacks an org, a project, a key, or a kind that is secret or publishable")}
 		}
 		return identity, nil
+	}
+	if errors.Is(err, authkey.ErrMalformed) && !errors.Is(err, authkey.ErrUnavailable) {
+		return nil, authkey.ErrUnknown
 	}
 	for _, refusal := range refusals {
 		if errors.Is(err, refusal) && !errors.Is(err, authkey.ErrUnavailable) {
@@ -107,19 +114,30 @@ func judged(status int, identity *authkey.Identity, err error) (*authkey.Identit
 
 // decodeAnswer is the default DecodeFunc.
 func (c *config) decodeAnswer(status int, header http.Header, body []byte) (*authkey.Identity, error) {
-	if status != http.StatusOK {
-		return nil, refusalOf(status, body)
-	}
-	switch kind, _, err := mime.ParseMediaType(header.Get("Content-Type")); {
-	case err != nil:
-		return nil, failed(Garbage, errors.New("remotestore: no Content-Type"))
-	case kind == "application/jwt":
+	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err == nil && kind == "application/jwt" && status == http.StatusOK {
 		return c.tokens.identity(strings.TrimSpace(string(body)), c.now())
-	case kind != "application/json" && !strings.HasSuffix(kind, "+json"):
-		return nil, failed(Garbage, errors.New("remotestore: the Content-Type is neither JSON nor application/jwt"))
 	}
-	answer, err := readObject(body)
-	if err != nil {
+	var answer object
+	if err != nil || kind != "application/json" && !strings.HasSuffix(kind, "+json") {
+		err = errors.New("remotestore: the Content-Type is neither JSON nor, of a token, application/jwt")
+	} else {
+		answer, err = readObject(body)
+	}
+	switch {
+	case status != http.StatusOK && err != nil: // anybody on the way may have said it
+		return nil, failed(Status, fmt.Errorf("remotestore: want a JSON object with it, or a WithDecoder that does without: %w", err))
+	case status != http.StatusOK:
+		return nil, refusalOf(status, answer)
+	case err != nil:
+		return nil, failed(Garbage, err)
+	}
+	return c.identityOf(answer)
+}
+
+// identityOf returns whom a good answer names, by itself or by its token.
+func (c *config) identityOf(answer object) (*authkey.Identity, error) {
+	if err := answer.exact(append([]string{"token"}, members...)...); err != nil {
 		return nil, failed(Garbage, err)
 	}
 	if token, err := answer.text("token", maxToken); err != nil {
@@ -138,11 +156,9 @@ func (c *config) decodeAnswer(status int, header http.Header, body []byte) (*aut
 }
 
 // refusalOf tells what a service says of a key that it does not accept: by a code, or else by the status.
-func refusalOf(status int, body []byte) error {
-	if answer, err := readObject(body); err == nil && status >= http.StatusBadRequest {
-		if code, err := answer.text("code", maxText); err == nil && refusals[code] != nil {
-			return refusals[code]
-		}
+func refusalOf(status int, answer object) error {
+	if code, err := answer.text("code", maxText); err == nil && refusals[code] != nil && status >= http.StatusBadRequest {
+		return refusals[code]
 	}
 	switch status {
 	case http.StatusUnauthorized, http.StatusNotFound:

@@ -149,8 +149,9 @@ func checkCache(name string, entries int, life time.Duration) error {
 }
 
 // WithBreaker asks nobody for a pause (up to 5 minutes) after so many requests (1 to 1,000,000) in a row that the
-// service did not answer; calls fail at once meanwhile, unless the cache knows. Then one request tries. Default: 5,
-// for 1 s.
+// service did not answer, or with 408, 429 or 5xx; calls fail at once meanwhile, unless the cache knows. Then one
+// request tries. Every other answer ends the row, also one that cannot be read, so that nobody stops the questions
+// about other keys by sending odd ones. Default: 5, for 1 s.
 func WithBreaker(failures int, pause time.Duration) Option {
 	return optionFunc(func(c *config) error {
 		if failures < 1 || failures > maxTrips || pause <= 0 || pause > maxLife {

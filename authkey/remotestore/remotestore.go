@@ -13,20 +13,24 @@
 //	401, 404  nobody knows the key      402  its project is suspended
 //	403  it is disabled                 410  it is revoked
 //
-// A refusal may say better what is wrong: {"code": "revoked"}, or malformed, unknown, disabled, expired,
-// not_yet_valid, suspended. Whatever else comes, or comes not in time, says nothing about the key: it is
+// All but application/jwt are JSON objects and say so in Content-Type, refusals too, if only {}: a page with 404 may be
+// that of a proxy before the service, which knows no keys. WithDecoder reads a service that answers with bare statuses.
+// A refusal may say better what is wrong: {"code": "revoked"}, or unknown, disabled, expired, not_yet_valid, suspended;
+// malformed is read as unknown. Whatever else comes, or comes not in time, says nothing about the key: it is
 // authkey.ErrUnavailable, and 503 to the client.
 //
 // Of an identity org, project, key and kind ("secret" or "publishable") are needed; name, plan, owner, credential,
-// scopes, products, networks, origins and expires_at (RFC 3339) are optional, and other members are ignored. The
-// question names nothing but the key, not even the method: so one answer serves all requests that show the key,
-// and what they may do is for the stages to decide, from its scopes, products, networks and origins.
+// scopes, products, networks, origins and expires_at (RFC 3339) are optional. Other members are ignored, but none may
+// be one of these in another case. The question names nothing but the key, not even the method: so one answer serves
+// all requests that show the key, and what they may do is for the stages to decide, from its scopes, products,
+// networks and origins.
 //
 // Answers are kept in the process, so a revoked key goes on until its entry ends: 10 s by default, and for as long
 // as WithCache says. Nothing shortens that, since a limiter has no epoch of the service's keys to compare. Where
 // revocation has to act at once, keep the keys in authkey/redisstore instead.
 //
-// Each key that nobody knows is a question to the service: let middleware.WithFailureBudget stand before it.
+// Each key that nobody knows is a question to the service: let middleware.WithFailureBudget stand before it. That counts
+// unknown keys alone, so a service that says 403 for them escapes it: have it say 401, or the code unknown.
 package remotestore
 
 import (
@@ -94,7 +98,7 @@ func New(url string, opts ...Option) (*Authenticator, error) {
 	a.breaker = gobreaker.NewCircuitBreaker[*authkey.Identity](gobreaker.Settings{
 		Timeout:      c.pause,
 		ReadyToTrip:  func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= c.trips },
-		IsSuccessful: func(err error) bool { return !errors.Is(err, authkey.ErrUnavailable) },
+		IsSuccessful: answered,
 	})
 	return a, nil
 }

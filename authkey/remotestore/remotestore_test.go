@@ -32,7 +32,7 @@ func TestAnswersAreKept(t *testing.T) {
 		}
 	}
 	opens("first")
-	s.set(says(401, ""))
+	s.set(says(401, "{}"))
 	c.advance(10*time.Second - 1)
 	opens("within the life of an answer")
 	asked("within the life of an answer", 1)
@@ -83,7 +83,7 @@ func TestCachesAreBounded(t *testing.T) {
 		if strings.Contains(string(body[:n]), "good") {
 			return says(200, good)(r)
 		}
-		return says(404, "")(r)
+		return says(404, "{}")(r)
 	}}
 	a := newOn(t, s, remotestore.WithCache(5, time.Minute), remotestore.WithNegativeCache(7, time.Minute))
 	show := func(key string) { _, _ = a.Authenticate(t.Context(), authkey.NewPresented(key)) }
@@ -182,7 +182,7 @@ func TestBreaker(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 10 { // a refusal is an answer
-			s.set(says(401, ""))
+			s.set(says(401, "{}"))
 			is(t, "a refusal", show(fmt.Sprint("guess", s.count())), authkey.ErrUnknown)
 		}
 		s.set(says(500, ""))
@@ -219,6 +219,60 @@ func TestBreaker(t *testing.T) {
 		isGood("d")
 		isGood("e")
 	})
+}
+
+// Whoever sends keys that the service answers oddly does not stop the questions about others.
+func TestOddAnswersDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	decode := func(body string) remotestore.Option {
+		return remotestore.WithDecoder(func(_ int, _ http.Header, got []byte) (*authkey.Identity, error) {
+			switch {
+			case string(got) == good:
+				return &authkey.Identity{Org: "acme", Project: "shop", Key: "k1", Kind: authkey.KindSecret}, nil
+			case body == "panic":
+				panic("out of the blue")
+			}
+			return nil, errors.New("odd")
+		})
+	}
+	for name, row := range map[string]struct {
+		status int
+		body   string
+		opts   []remotestore.Option
+		opens  bool
+	}{
+		"400":                   {status: 400},
+		"404 of an ingress":     {status: 404, body: "default backend - 404"},
+		"418":                   {status: 418},
+		"a redirect":            {status: 302},
+		"garbage":               {status: 200, body: "<html>"},
+		"too long":              {status: 200, body: strings.Repeat("a", 64<<10+1)},
+		"a token, unexpected":   {status: 200, body: `{"token":"a.b.c"}`},
+		"no member of its own":  {status: 200, body: "{}"},
+		"a decoder's own error": {status: 200, body: "odd", opts: []remotestore.Option{decode("odd")}},
+		"a decoder that panics": {status: 200, body: "odd", opts: []remotestore.Option{decode("panic")}},
+		"408":                   {status: 408, opens: true},
+		"429":                   {status: 429, opens: true},
+		"500":                   {status: 500, opens: true},
+		"503":                   {status: 503, body: `{"code":"unknown"}`, opens: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &transport{do: says(row.status, row.body)}
+			a := newOn(t, s, append(row.opts, remotestore.WithBreaker(5, time.Minute))...)
+			for i := range 5 {
+				_, err := a.Authenticate(t.Context(), authkey.NewPresented(fmt.Sprint("junk", i)))
+				is(t, "junk", err, authkey.ErrUnavailable)
+			}
+			s.set(says(200, good))
+			_, err := authenticate(t, a)
+			if row.opens {
+				isClass(t, "after 5 failures", err, remotestore.Open, 0)
+			} else if err != nil {
+				t.Errorf("a good key after 5 odd ones: %v", err)
+			}
+		})
+	}
 }
 
 // What ended is not used again because the service is away.
@@ -272,7 +326,7 @@ func TestRefresh(t *testing.T) {
 		synctest.Wait()
 		go refresh()
 		synctest.Wait()
-		s.set(says(410, ""))
+		s.set(says(410, "{}"))
 		close(old)
 		first, second := <-results, <-results
 		if (first == nil) == (second == nil) || !errors.Is(errors.Join(first, second), authkey.ErrRevoked) {

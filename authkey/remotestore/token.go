@@ -138,8 +138,7 @@ func (v *verifier) verify(token string) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return claims, claims.exact("iss", "aud", "exp", "nbf", "iat", "org", "project", "key", "kind", "credential",
-		"scopes", "products", "networks", "origins", "expires_at", "plan", "owner", "name")
+	return claims, claims.exact(append([]string{"iss", "aud", "exp", "nbf", "iat"}, members...)...)
 }
 
 // keyOf returns the key that a header names, if the header asks for nothing else.
@@ -223,7 +222,7 @@ func (o object) exact(names ...string) error {
 	for name := range o {
 		for _, known := range names {
 			if name != known && strings.EqualFold(name, known) {
-				return fmt.Errorf("remotestore: the token writes %q in another case", known)
+				return fmt.Errorf("remotestore: %q is written in another case", known)
 			}
 		}
 	}

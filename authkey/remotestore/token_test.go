@@ -221,7 +221,7 @@ func TestTokensThatLackSomething(t *testing.T) {
 	a = newOn(t, &transport{do: says(http.StatusOK, strings.TrimSuffix(good, "}")+`,"token":null}`)}, remotestore.WithTokens(ring().verdict))
 	_, err = authenticate(t, a)
 	isClass(t, "a null token", err, remotestore.BadToken, http.StatusOK)
-	a = newOn(t, &transport{do: says(http.StatusGone, "")}, remotestore.WithTokens(ring().verdict))
+	a = newOn(t, &transport{do: says(http.StatusGone, "{}")}, remotestore.WithTokens(ring().verdict))
 	_, err = authenticate(t, a)
 	is(t, "a refusal needs none", err, authkey.ErrRevoked)
 }
