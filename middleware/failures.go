@@ -36,10 +36,12 @@ const StepFailures Step = "failures"
 // is blocked, whose block is in the process's own memory and is looked at before the authenticator is asked. So
 // a good key is refused there too, although it may be cached: else a guesser would learn from a block which
 // guess was right. Where many callers share an address, choose a limit that their mistakes do not reach. A
-// budget makes up to 200 such calls a second in each process; failures beyond that, and those that the
-// limiter does not answer for, are added up in the process, for up to 4,096 networks, charged with the next
-// one, and block the network when they alone are over the limit. So an outage of Redis lifts the budget only as
-// far as a process counts alone. A network that is forgotten because of too many others begins anew with what
+// budget makes up to 200 such calls a second in each process; failures beyond that are added up in the process,
+// for up to 4,096 networks, and charged with the network's next one. Those that the limiter was asked for and did
+// not answer for are not charged again, since they may have arrived. All that it has not answered for blocks the
+// network when that alone is over the limit, until a window after the first. So an outage of Redis lifts the
+// budget only as far as a process counts alone; where some answers are lost, each process lets up to the limit
+// pass besides what Redis counts. A network that is forgotten because of too many others begins anew with what
 // Redis knows of it.
 //
 // The policy is for the partition of the key, shared by all endpoints, with a Window; without a name of its own
@@ -83,6 +85,9 @@ func (a *Admission) identify(authenticator Authenticator, presented authkey.Pres
 		}
 	}
 	identity, err := authenticator.Authenticate(a.request.Context(), presented)
+	if err == nil && identity == nil {
+		return nil, errUnavailable(errNobody)
+	}
 	if err == nil {
 		return identity, nil
 	}
@@ -126,8 +131,11 @@ func (a *Admission) chargeFailure(budget *failures) time.Duration {
 	return budget.wait(network)
 }
 
-// errBlocked is for logs.
-var errBlocked = errors.New("middleware: the client's network is blocked, since it showed too many unknown credentials")
+// These are for logs.
+var (
+	errBlocked = errors.New("middleware: the client's network is blocked, since it showed too many unknown credentials")
+	errNobody  = errors.New("middleware: the authenticator returned neither an identity nor an error")
+)
 
 func errFailures(wait time.Duration, cause error) *Error {
 	return &Error{

@@ -216,6 +216,56 @@ func TestFailuresAreCountedByNetworkAlone(t *testing.T) {
 	}
 }
 
+// What the limiter does not answer for is charged once, and blocks by the process's own count also where the limiter
+// answers in between.
+func TestFailuresThatTheLimiterLoses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuesses(ratelimit.PerMinute(3).Fixed())
+		lost := fmt.Errorf("%w: timeout", ratelimit.ErrUnavailable)
+		for range 2 {
+			g.budget.err = lost
+			g.calls(t, 1, "guess", here, unknown)
+			g.budget.err = nil
+			g.calls(t, 1, "guess", here, unknown)
+		}
+		g.budget.err = lost
+		g.calls(t, 1, "guess", here, unknown)
+		g.budget.err = nil
+		g.calls(t, 1, "guess", here, blocked60)
+		if used := g.budget.used[here]; used != 3 {
+			t.Errorf("%d failures are charged, want the 3 that were answered for, which are within the limit", used)
+		}
+		g.calls(t, 1, goodKey, here, blocked60)
+		for i, r := range g.budget.asked {
+			if cost := r.Charges[0].Cost; cost != 1 {
+				t.Errorf("charge %d of %d, want 1: none is charged again", i+1, cost)
+			}
+		}
+		time.Sleep(time.Minute)
+		g.calls(t, 1, goodKey, here, "200")
+	})
+}
+
+// An authenticator that names nobody lets nobody pass, and it is not the client's failure.
+func TestAuthenticatorThatNamesNobody(t *testing.T) {
+	t.Parallel()
+	g := newGuesses(ratelimit.PerMinute(1))
+	g.who.known["odd"] = nil
+	g.calls(t, 5, "odd", here, "503 unavailable 1s")
+	if n := g.budget.calls(); n != 0 {
+		t.Errorf("%d charges, want none", n)
+	}
+	for _, e := range g.events {
+		if e.Step != middleware.StepAuthenticate || e.Outcome != middleware.OutcomeFailed || e.Identity != nil {
+			t.Errorf("event %+v, want one of an authentication that failed", e)
+		}
+	}
+	bare := &guesses{stage: middleware.Authenticate(g.who)}
+	bare.calls(t, 1, "odd", here, "503 unavailable 1s")
+	bare.calls(t, 1, goodKey, here, "200")
+}
+
 func TestFailureBudgetWithoutALimiter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
