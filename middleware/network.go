@@ -34,6 +34,16 @@ func ClientNetwork(trusted ...netip.Prefix) Key {
 	}}
 }
 
+// ClientAddr returns the address of the client that a request comes from, IPv4 inside IPv6 as IPv4 and without a zone. It
+// is read as ClientNetwork reads it, with the networks of your own proxies, which need no check here. told is false where
+// it cannot be told: where a trusted proxy did not say, in a way that can be read, whom it had its request from.
+func ClientAddr(r *http.Request, trusted ...netip.Prefix) (addr netip.Addr, told bool) {
+	return clientAddr(r, trusted)
+}
+
+// Within reports whether an address is in one of the networks, of which those of IPv4 may be written inside IPv6.
+func Within(addr netip.Addr, networks []netip.Prefix) bool { return within(plainAddr(addr), networks) }
+
 // clientAddr returns the address nearest to the client that is known, IPv4 inside IPv6 as IPv4 and without a
 // zone; the zero Addr where none is. told is false where that is not the client's: where a trusted proxy did
 // not say, in a way that can be read, whom it had its request from.

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"path"
 	"slices"
 
 	"github.com/tollgate-go/tollgate/lua/audit"
+	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/keys"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/limits"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/openapi"
@@ -60,6 +61,7 @@ type config struct {
 	audit  []func(Change)
 	// reports takes reports of leaked keys; nil: nobody does.
 	reports http.Handler
+	proxies []netip.Prefix // behind which clients are
 }
 
 func (c *config) handler(authorizer Authorizer) *Handler {
@@ -72,7 +74,7 @@ func (c *config) handler(authorizer Authorizer) *Handler {
 		actor, err := authorizer.Authorize(r)
 		return rest.Actor(actor), err
 	}
-	server.Observe, server.Report = observe, c.report
+	server.Observe, server.Report = c.observe, c.report
 	routes := c.routes()
 	return &Handler{mux: c.withReports(server.Handler(append(routes, described(server.Prefix, routes)))), nowhere: server.Nowhere()}
 }
@@ -98,12 +100,12 @@ func described(prefix string, routes []rest.Route) rest.Route {
 }
 
 // observe says in the context of an action whose it is, for the audit trail that stores write.
-func observe(c *rest.Call) context.Context {
-	address, _, err := net.SplitHostPort(c.Request.RemoteAddr)
-	if err != nil {
-		address = ""
+func (c *config) observe(call *rest.Call) context.Context {
+	address := ""
+	if addr, _ := middleware.ClientAddr(call.Request, c.proxies...); addr.IsValid() {
+		address = addr.String()
 	}
-	return audit.NewContext(c.Context(), audit.Actor{Name: c.Actor.Name, RequestID: c.RequestID, Address: address})
+	return audit.NewContext(call.Context(), audit.Actor{Name: call.Actor.Name, RequestID: call.RequestID, Address: address})
 }
 
 func (c *config) report(call *rest.Call, change rest.Change) {

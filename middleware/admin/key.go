@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/middleware"
@@ -12,11 +13,17 @@ import (
 // Keys returns an Authorizer for whoever sends an API key of authkey.KindAdmin as "Authorization: Bearer". Its org
 // is the only one that he may touch, its scopes are what he may do, and the audit trail knows him as "key:" and
 // the key's id. Keys of other kinds are invalid here, as admin keys are where the service itself is called; so the
-// verifier must be one for admin keys. Each request costs a look-up, and two the first time, so that a key that is
+// verifier must be one for admin keys. A key with Networks is good from these alone, which is 403 elsewhere; the trusted
+// networks are those of your own proxies, as middleware.WithTrustedProxies has them. Each request costs a look-up, and two the first time, so that a key that is
 // revoked is refused from then on. New tells that the verifier is nil. Safe for concurrent use.
-func Keys(verifier middleware.Authenticator) Authorizer { return &adminKeys{verifier} }
+func Keys(verifier middleware.Authenticator, trusted ...netip.Prefix) Authorizer {
+	return &adminKeys{verifier, trusted}
+}
 
-type adminKeys struct{ verifier middleware.Authenticator }
+type adminKeys struct {
+	verifier middleware.Authenticator
+	trusted  []netip.Prefix
+}
 
 var errKind = errors.New("admin: the key is none for the admin route")
 
@@ -39,11 +46,19 @@ func (k *adminKeys) Authorize(r *http.Request) (Actor, error) {
 	case identity == nil || identity.Kind != authkey.KindAdmin || identity.Org == "":
 		return Actor{}, errKind
 	}
+	if len(identity.Networks) > 0 {
+		if addr, told := middleware.ClientAddr(r, k.trusted...); !told || !middleware.Within(addr, identity.Networks) {
+			return Actor{}, ErrForbidden
+		}
+	}
 	return Actor{Name: "key:" + identity.Key, Org: identity.Org, Scopes: append([]string{}, identity.Scopes...)}, nil
 }
 
-// Err tells New that there is no verifier.
+// Err tells New that there is no verifier, or which trusted network is none.
 func (k *adminKeys) Err() error {
+	if err := validNetworks(k.trusted); err != nil {
+		return fmt.Errorf("%w authorizer: Keys: %w", ErrInvalid, err)
+	}
 	if k.verifier == nil {
 		return fmt.Errorf("%w authorizer: Keys(nil)", ErrInvalid)
 	}

@@ -2,8 +2,10 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path"
 	"strings"
 
@@ -202,4 +204,30 @@ func WithIdempotency(rdb redis.UniversalClient) Option {
 		c.server.Claims = conn
 		return nil
 	})
+}
+
+// WithTrustedProxies states the networks of your own proxies, so that the audit trail has the address of whoever is
+// behind them, as middleware.WithTrustedProxies reads it. By default it has that of the connection.
+func WithTrustedProxies(networks ...netip.Prefix) Option {
+	return optionFunc(func(c *config) error {
+		if len(networks) == 0 {
+			return fmt.Errorf("%w option: WithTrustedProxies needs at least one network", ErrInvalid)
+		}
+		if err := validNetworks(networks); err != nil {
+			return fmt.Errorf("%w option: WithTrustedProxies: %w", ErrInvalid, err)
+		}
+		c.proxies = networks
+		return nil
+	})
+}
+
+// validNetworks refuses what is no network, and what trusts everybody.
+func validNetworks(networks []netip.Prefix) error {
+	var faults []error
+	for i, n := range networks {
+		if !n.IsValid() || n.Bits() == 0 {
+			faults = append(faults, fmt.Errorf("network number %d, %v, is none of your own", i+1, n))
+		}
+	}
+	return errors.Join(faults...)
 }
