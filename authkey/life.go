@@ -89,7 +89,8 @@ func set[T any](field *T, value *T) {
 }
 
 // SetState changes the state of a key of an org and why it is that, as Change does. Revoked is for good: any other
-// state is then ErrRevoked. A key that is in the state already stays as it is, with its reason.
+// state is then ErrRevoked. A key that is in the state already stays as it is, with its reason. What is taken is taken at
+// once; a key that is enabled again may be refused, where it was refused before, until a Verifier's cache ends.
 func (i *Issuer) SetState(ctx context.Context, org, id string, revision int64, state State, reason string) (Record, error) {
 	action := map[State]string{StateActive: "key.enable", StateDisabled: "key.disable", StateRevoked: "key.revoke"}[state]
 	if action == "" {
