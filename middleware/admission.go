@@ -256,6 +256,9 @@ func (a *Admission) refresh(ctx context.Context, header http.Header) *Error {
 	if err != nil {
 		return errAuthentication(a.config.realm, err)
 	}
+	if identity == nil {
+		return errUnavailable(errNobody)
+	}
 	a.setIdentity(identity)
 	for _, s := range a.ran {
 		if s.guard != nil {

@@ -162,3 +162,16 @@ func deny(r ratelimit.Request) (ratelimit.Decision, error) {
 	d.Allowed, d.Results[0].Exceeded = false, true
 	return d, err
 }
+
+// An authenticator that answers with nobody when it is asked anew lets nobody pass.
+func TestRefreshThatNamesNobody(t *testing.T) {
+	t.Parallel()
+	known := demoCallers()
+	known.refreshed = map[string]*authkey.Identity{goodKey: nil}
+	limiter := limiterFunc(func(ratelimit.Request) (ratelimit.Decision, error) { return ratelimit.Decision{}, ratelimit.ErrStale })
+	stage := middleware.Authenticate(known).RateLimit(limiter, ratelimit.PerMinute(1))
+	_, refusal := stage.Admit(http.Header{}, request(http.MethodGet, "/"), "GET /")
+	if refusal == nil || refusal.Status != http.StatusServiceUnavailable {
+		t.Errorf("refusal %v, want 503", refusal)
+	}
+}
