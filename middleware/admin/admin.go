@@ -76,12 +76,12 @@ func (c *config) handler(authorizer Authorizer) *Handler {
 	}
 	server.Observe, server.Report = c.observe, c.report
 	routes := c.routes()
-	return &Handler{mux: c.withReports(server.Handler(append(routes, described(server.Prefix, routes)))), nowhere: server.Nowhere()}
+	return &Handler{mux: server.Handler(append(routes, described(server.Prefix, routes))), nowhere: server.Nowhere()}
 }
 
 // routes is the table of all that is served.
 func (c *config) routes() []rest.Route {
-	return slices.Concat(c.limits.Routes(), c.keys.Routes(), c.usage.Routes(), c.trail.Routes())
+	return append(slices.Concat(c.limits.Routes(), c.keys.Routes(), c.usage.Routes(), c.trail.Routes()), c.reported())
 }
 
 // described is the route of the description of all others and itself.

@@ -3,6 +3,9 @@ package admin
 import (
 	"fmt"
 	"net/http"
+
+	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
+	"github.com/tollgate-go/tollgate/middleware/admin/leak"
 )
 
 // WithLeakReports serves POST /v1/leak-reports with a handler such as one of package leak. It needs no credential of the
@@ -17,13 +20,11 @@ func WithLeakReports(handler http.Handler) Option {
 	})
 }
 
-// withReports returns a handler that also serves leak reports, where they are given.
-func (c *config) withReports(routes http.Handler) http.Handler {
-	if c.reports == nil {
-		return routes
-	}
-	mux := http.NewServeMux()
-	mux.Handle(c.server.Prefix+"/v1/leak-reports", c.reports)
-	mux.Handle("/", routes)
-	return mux
+// reported is the route of leak reports.
+func (c *config) reported() rest.Route {
+	return rest.Route{Pattern: "/leak-reports", Given: c.reports != nil, Handler: c.reports, Operations: []rest.Operation{{
+		Method: http.MethodPost, ID: "reportLeaks", Public: true,
+		Summary: "Take a report of leaked keys as GitHub's secret scanning sends it, signed: at most 500 tokens and 1 MiB.",
+		BodyOf:  []leak.Match{}, Answers: map[int]any{http.StatusOK: []leak.Feedback{}},
+	}}}
 }

@@ -53,6 +53,8 @@ func TestLeakReports(t *testing.T) {
 			r.Header.Set("Github-Public-Key-Signature", signature)
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
+			r.Header.Set("Content-Type", "application/json")
+			documentOf(t, h, r).check(t, r, []byte(body), w)
 			return w
 		}
 		good := base64.StdEncoding.EncodeToString(signature)
@@ -70,7 +72,7 @@ func TestLeakReports(t *testing.T) {
 			t.Errorf("the credential that leaked is %v", list[0])
 		}
 	}
-	serve(t, newHandler(t, admin.WithKeys(store, issuer)), request("POST", "/v1/leak-reports", "[]")).want(t, 404, "not_found")
+	serve(t, newHandler(t, admin.WithKeys(store, issuer)), request("POST", "/v1/leak-reports", "[]")).want(t, 404, "not_served")
 	if _, err := admin.New(admin.BearerToken(token), admin.WithLeakReports(nil)); !errors.Is(err, admin.ErrInvalid) {
 		t.Errorf("nil: %v", err)
 	}

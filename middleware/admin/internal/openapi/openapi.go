@@ -105,6 +105,9 @@ func (s *schemas) operation(route *rest.Route, o *rest.Operation) object {
 		}
 		described["requestBody"] = object{"content": content}
 	}
+	if o.BodyOf != nil {
+		described["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.of(reflect.TypeOf(o.BodyOf))}}}
+	}
 	return described
 }
 
@@ -145,6 +148,10 @@ func (s *schemas) responses(route *rest.Route, o *rest.Operation) object {
 	if o.Tagged && o.Method == http.MethodGet {
 		described[strconv.Itoa(http.StatusNotModified)] = response(http.StatusNotModified, "X-Request-Id", "ETag")
 	}
+	if route.Handler != nil {
+		foreign(described)
+		return described
+	}
 	for _, status := range failures(route, o) {
 		names := []string{"X-Request-Id"}
 		switch status {
@@ -158,6 +165,31 @@ func (s *schemas) responses(route *rest.Route, o *rest.Operation) object {
 		described[strconv.Itoa(status)] = answer
 	}
 	return described
+}
+
+// foreign adds the problems of a handler that is not the frame's, whose codes are its own.
+func foreign(described object) {
+	for _, status := range []int{
+		http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge,
+		http.StatusInternalServerError, http.StatusServiceUnavailable,
+	} {
+		names := []string{"X-Request-Id"}
+		switch status {
+		case http.StatusServiceUnavailable:
+			names = append(names, "Retry-After")
+		case http.StatusUnauthorized:
+			names = append(names, "WWW-Authenticate")
+		}
+		members := object{"status": object{"const": status}}
+		for _, name := range []string{"type", "title", "detail", "code", "request_id"} {
+			members[name] = object{"type": "string"}
+		}
+		answer := response(status, names...)
+		answer["content"] = object{problemType: object{"schema": object{
+			"type": "object", "properties": members, "required": slices.Sorted(maps.Keys(members)),
+		}}}
+		described[strconv.Itoa(status)] = answer
+	}
 }
 
 func response(status int, headers ...string) object {

@@ -57,6 +57,8 @@ type Route struct {
 	Pattern    string
 	Given      bool // else all of it is answered with 404 "not_served"
 	Operations []Operation
+	// Handler serves the route instead of the frame, which then only describes the operations; nil: the frame does.
+	Handler http.Handler
 }
 
 // Operation is what a method of a route does, as it is served and as it is described.
@@ -70,6 +72,8 @@ type Operation struct {
 	Query []Param
 	// Body makes the fields of the body, for the description alone; nil: there is no body.
 	Body func() []strict.Field
+	// BodyOf is an example of a body that Body cannot describe.
+	BodyOf any
 	// Patch also takes the body as application/merge-patch+json (RFC 7396).
 	Patch bool
 
@@ -111,6 +115,10 @@ func (s *Server) Handler(routes []Route) http.Handler {
 		}
 		if !route.Given {
 			e.absent = NotServed
+		}
+		if route.Given && route.Handler != nil {
+			mux.Handle(s.Prefix+"/v1"+route.Pattern, route.Handler)
+			continue
 		}
 		mux.Handle(s.Prefix+"/v1"+route.Pattern, e)
 	}
