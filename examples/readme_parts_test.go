@@ -44,16 +44,16 @@ func options(auth *middleware.Authenticated, limiter *ratelimit.Limiter, verifie
 }
 
 func keys(ctx context.Context, issuer *authkey.Issuer, verifier *authkey.Verifier, limiter *ratelimit.Limiter, networks, proxies []netip.Prefix) error {
-	record, key, err := issuer.Issue(ctx, authkey.NewKey{Org: "acme", Project: "shop", Networks: networks}) // also Origins, Scopes, Products, ExpiresAt
-	record, key, err = issuer.Rotate(ctx, "acme", record.ID, authkey.Rotation{Overlap: 24 * time.Hour})     // the old one goes on for a day
-	record, err = issuer.SetState(ctx, "acme", record.ID, record.Revision, authkey.StateRevoked, "leaked")  // for good; also Change, SetProject
+	record, key, err1 := issuer.Issue(ctx, authkey.NewKey{Org: "acme", Project: "shop", Networks: networks}) // also Origins, Scopes, ExpiresAt
+	_, next, err2 := issuer.Rotate(ctx, "acme", record.ID, authkey.Rotation{Overlap: 24 * time.Hour})        // the old one goes on for a day
+	_, err3 := issuer.SetState(ctx, "acme", record.ID, 0, authkey.StateRevoked, "leaked")                    // for good; also Change, SetProject
 
 	auth := middleware.Authenticate(verifier,
 		middleware.WithTrustedProxies(proxies...),                                                            // whose X-Forwarded-For counts
 		middleware.WithFailureBudget(limiter, ratelimit.PerMinute(20), middleware.ClientNetwork(proxies...)), // for guessers
 		middleware.WithCORS(middleware.CORS{Origins: []string{"https://console.acme.example"}}))              // keys bring their own origins
-	_, _ = record, key
-	return errors.Join(err, auth.Err())
+	_, _ = key, next
+	return errors.Join(err1, err2, err3, auth.Err())
 }
 
 func adminRoute(mux *http.ServeMux, token string, overrides *ratelimit.Overrides, store authkey.Store, issuer *authkey.Issuer, trail *auditlog.Log) error {
