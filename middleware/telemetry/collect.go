@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/lua"
 )
 
@@ -22,6 +23,8 @@ var (
 	lookups      = describe("tollgate_cache_lookups_total", "Look-ups in a cache, by result.", "cache", "result")
 	entries      = describe("tollgate_cache_entries", "Entries in a cache now.", "cache")
 	storeErrors  = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
+	throttled    = describe("tollgate_throttled_lookups_total", "Look-ups of keys that were not made, because too many were of keys that nobody knows.")
+	rehashed     = describe("tollgate_rehashes_total", "Digests of keys that were to move to the current pepper, by result.", "result")
 	stale        = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
 	monitored    = describe("tollgate_limiters_monitored", "Limiters that refuse nobody, because SetMonitor is on.")
 	ending       = describe("tollgate_overrides_ending", "Overrides that are active and end within a time, of the orgs in memory.", "within")
@@ -45,7 +48,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	c.candidates.Describe(to)
 	c.superseded.requests.Describe(to)
 	for _, d := range []*prometheus.Desc{
-		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, stale, monitored, ending,
+		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
 	} {
 		to <- d
@@ -71,19 +74,23 @@ func (c *Collector) collectVerifiers(to chan<- prometheus.Metric) {
 	if len(c.verifiers) == 0 {
 		return
 	}
-	var hits, negative, misses, failed uint64
-	var good, bad int
+	var all authkey.Stats
 	for _, v := range c.verifiers {
 		s := v.Stats()
-		hits, negative, misses, failed = hits+s.Hits, negative+s.NegativeHits, misses+s.Misses, failed+s.StoreErrors
-		good, bad = good+s.Entries, bad+s.NegativeEntries
+		all.Hits, all.NegativeHits, all.Misses = all.Hits+s.Hits, all.NegativeHits+s.NegativeHits, all.Misses+s.Misses
+		all.StoreErrors, all.Throttled = all.StoreErrors+s.StoreErrors, all.Throttled+s.Throttled
+		all.Rehashes, all.RehashErrors = all.Rehashes+s.Rehashes, all.RehashErrors+s.RehashErrors
+		all.Entries, all.NegativeEntries = all.Entries+s.Entries, all.NegativeEntries+s.NegativeEntries
 	}
-	to <- count(lookups, hits, "keys", "hit")
-	to <- count(lookups, negative, "keys", "negative_hit")
-	to <- count(lookups, misses, "keys", "miss")
-	to <- gauge(entries, float64(good), "keys")
-	to <- gauge(entries, float64(bad), "unknown_keys")
-	to <- count(storeErrors, failed)
+	to <- count(lookups, all.Hits, "keys", "hit")
+	to <- count(lookups, all.NegativeHits, "keys", "negative_hit")
+	to <- count(lookups, all.Misses, "keys", "miss")
+	to <- gauge(entries, float64(all.Entries), "keys")
+	to <- gauge(entries, float64(all.NegativeEntries), "unknown_keys")
+	to <- count(storeErrors, all.StoreErrors)
+	to <- count(throttled, all.Throttled)
+	to <- count(rehashed, all.Rehashes, "moved")
+	to <- count(rehashed, all.RehashErrors, "failed")
 }
 
 func (c *Collector) collectLimiters(to chan<- prometheus.Metric) {

@@ -32,7 +32,7 @@ func (s meterStats) Stats() meter.Stats { return meter.Stats(s) }
 
 func full() []telemetry.Option {
 	return []telemetry.Option{
-		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Entries: 5, NegativeEntries: 6}),
+		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Throttled: 18, Rehashes: 19, RehashErrors: 21, Entries: 5, NegativeEntries: 6}),
 		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Orgs: 10, Monitored: true, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
 		telemetry.WithMeter(meterStats{
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
@@ -78,12 +78,19 @@ tollgate_redis_masters{eviction="latent"} 1
 tollgate_redis_masters{eviction="off"} 0
 tollgate_redis_masters{eviction="on"} 0
 tollgate_redis_masters{eviction="unknown"} 0
+# HELP tollgate_rehashes_total Digests of keys that were to move to the current pepper, by result.
+# TYPE tollgate_rehashes_total counter
+tollgate_rehashes_total{result="failed"} 21
+tollgate_rehashes_total{result="moved"} 19
 # HELP tollgate_stale_answers_total Answers of Redis that a change had made old; they are asked again.
 # TYPE tollgate_stale_answers_total counter
 tollgate_stale_answers_total 9
 # HELP tollgate_store_errors_total Look-ups that the store of keys did not answer.
 # TYPE tollgate_store_errors_total counter
 tollgate_store_errors_total 4
+# HELP tollgate_throttled_lookups_total Look-ups of keys that were not made, because too many were of keys that nobody knows.
+# TYPE tollgate_throttled_lookups_total counter
+tollgate_throttled_lookups_total 18
 # HELP tollgate_usage_dropped_units_total Units of usage that were lost.
 # TYPE tollgate_usage_dropped_units_total counter
 tollgate_usage_dropped_units_total 12

@@ -19,6 +19,8 @@
 //	tollgate_cache_lookups_total{cache,result}            keys: hit, negative_hit, miss; overrides: hit, miss
 //	tollgate_cache_entries{cache}                         keys, unknown_keys, overrides
 //	tollgate_store_errors_total                           look-ups that the store of keys did not answer
+//	tollgate_throttled_lookups_total                      look-ups that WithUnknownRate kept from the store
+//	tollgate_rehashes_total{result}                       moved: digests under the current pepper now; failed: to be
 //	tollgate_stale_answers_total                          answers of Redis that a change had made old
 //	tollgate_candidate_decisions_total{policy,candidate,verdict}  what a candidate makes of decisions, see below
 //	tollgate_superseded_credential_requests_total{credential}  who still uses an outgoing credential, see below
