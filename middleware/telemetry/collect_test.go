@@ -192,7 +192,7 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	}
-	if len(families) != 19 {
-		t.Errorf("%d metrics, want 19", len(families))
+	if len(families) != 21 {
+		t.Errorf("%d metrics, want 21", len(families))
 	}
 }
