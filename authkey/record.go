@@ -168,7 +168,7 @@ func (r *Record) validateRestrictions(f *faults) {
 	if len(r.Origins) > maxOrigins {
 		f.add("Origins: want up to %d rules", maxOrigins)
 	}
-	for _, rule := range r.Origins {
+	for _, rule := range r.Origins[:min(len(r.Origins), maxOrigins)] {
 		if _, err := ParseOrigin(rule); err != nil {
 			f.add("Origins: %w", err)
 		}

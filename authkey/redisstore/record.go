@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/seal"
 )
 
 // record is an authkey.Record as Redis has it. What is absent is the zero value. A reader that does not know a member
@@ -91,8 +93,7 @@ func (s *Store) decode(k *lua.KeyReading) (authkey.Record, error) {
 		r.Within, err = s.project(k.Org, &k.Within)
 	}
 	if err != nil {
-		name, _ := lua.RecordKey(k.ID)
-		return authkey.Record{}, fmt.Errorf("%w: redisstore: key %s: %w; if it cannot be mended, delete %s in Redis", authkey.ErrUnavailable, k.ID, plain(err), name)
+		return authkey.Record{}, fmt.Errorf("%w: redisstore: key %s: %w", authkey.ErrUnavailable, k.ID, plain(err))
 	}
 	r.Epoch = k.Epoch
 	return r, nil
@@ -178,6 +179,9 @@ func (s *Store) open(mac, text string, into any, domain, org, id string) error {
 
 // plain keeps what is wrong with a stored record from looking like a fault of the caller.
 func plain(err error) error {
+	if errors.Is(err, seal.ErrBroken) { // most often it is this process that lacks the secret
+		return fmt.Errorf("%w: does WithSealer have the key that it was sealed with? See WithUnsealed and Reseal for what is older than seals", err)
+	}
 	return fmt.Errorf("damaged: %v", err) //nolint:errorlint // on purpose: authkey.ErrInvalid would be about the call
 }
 

@@ -72,6 +72,9 @@ func WithTimeout(d time.Duration) Option {
 // do is to remove records, and to put back an older form of one, such as that from before a revocation; processes that
 // saw the revocation keep to it while they have it cached. Where he sets the org's epoch back too, others follow a change
 // only at the end of their cache's life. Default: no seals.
+//
+// Give the same sealer to ratelimit.WithSealer and, for it covers the entries of the audit trail as well, to
+// auditlog.WithSealer, before anything is written: a trail that has an entry without a seal counts as broken.
 func WithSealer(sealer *seal.Sealer) Option {
 	return option(func(s *Store) error {
 		if sealer == nil {

@@ -66,7 +66,7 @@ type config struct {
 
 func (c *config) handler(authorizer Authorizer) *Handler {
 	if c.keys.Store != nil {
-		c.limits.FindKey = c.keys.Find
+		c.limits.FindKey, c.limits.PlanOfProject = c.keys.Find, c.keys.PlanOf
 	}
 	c.keys.AdminScopes = Scopes
 	server := &c.server

@@ -45,7 +45,7 @@ type rotation struct {
 
 func (r *rotation) fields() []strict.Field {
 	return []strict.Field{
-		strict.Parsed("overlap", overlapWanted, &r.overlap, pointer(time.ParseDuration)),
+		strict.Required(strict.Parsed("overlap", overlapWanted, &r.overlap, pointer(time.ParseDuration))),
 		strict.Parsed("expires_at", endWanted, &r.ExpiresAt, rest.ParseTimeOrNever),
 		strict.Parsed("reason", reasonWanted, &r.Reason, reasonOf),
 	}

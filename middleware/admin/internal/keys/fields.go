@@ -14,7 +14,7 @@ const (
 	reasonWanted  = "at most 256 bytes without control characters"
 	timeWanted    = "a time as RFC 3339 has it"
 	endWanted     = `a time as RFC 3339 has it, or "never"`
-	networkWanted = "a network such as 192.0.2.0/24 or 2001:db8::/32"
+	networkWanted = "a network such as 192.0.2.0/24 or 2001:db8::/32, with no bits beyond the prefix; one address is 192.0.2.7/32"
 )
 
 func asIs(text string) (string, error) { return text, nil }
@@ -51,12 +51,12 @@ const (
 
 // presentedInto is the field for a key that somebody has found.
 func presentedInto(into *authkey.Presented) strict.Field {
-	return strict.Parsed("key", presentedWanted, into, func(text string) (authkey.Presented, error) {
+	return strict.Required(strict.Parsed("key", presentedWanted, into, func(text string) (authkey.Presented, error) {
 		if text == "" || len(text) > maxPresented {
 			return authkey.Presented{}, errors.New("out of bounds")
 		}
 		return authkey.NewPresented(text), nil
-	})
+	}))
 }
 
 // partOf takes what could be a part of a path.

@@ -74,6 +74,15 @@ func (s *Resources) findProject(c *rest.Call) (authkey.Project, error) {
 	return authkey.Project{Org: c.Org, Name: c.Project, State: authkey.StateActive}, err
 }
 
+// PlanOf returns the plan of a project, "" where it has none.
+func (s *Resources) PlanOf(ctx context.Context, org, project string) (string, error) {
+	p, err := s.Store.Project(ctx, org, project)
+	if errors.Is(err, authkey.ErrUnknown) {
+		return "", nil
+	}
+	return p.Plan, err
+}
+
 // settings is what a body says of a project; nil is absent.
 type settings struct {
 	state        *authkey.State
@@ -81,6 +90,12 @@ type settings struct {
 }
 
 func (p *settings) put() []strict.Field {
+	fields := p.fields()
+	fields[0] = strict.Required(fields[0])
+	return fields
+}
+
+func (p *settings) fields() []strict.Field {
 	return []strict.Field{
 		strict.Parsed("state", `"active" or "suspended"`, &p.state, pointer(rest.OneOf(authkey.StateActive, authkey.StateSuspended))),
 		strict.Parsed("plan", "a string", &p.plan, pointer(asIs)),
@@ -89,7 +104,7 @@ func (p *settings) put() []strict.Field {
 }
 
 func (p *settings) patch() []strict.Field {
-	fields := p.put()
+	fields := p.fields()
 	fields[1] = strict.Nullable(fields[1], func() { p.plan = new(string) })
 	fields[2] = strict.Nullable(fields[2], func() { p.reason = new(string) })
 	return fields

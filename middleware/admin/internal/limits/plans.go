@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -178,16 +179,19 @@ func planFailed(err error) error {
 	return p
 }
 
-// planOfKey returns the plan that limits are looked at under: the one that is asked for, else that of the key,
-// as far as both are known. Error: also authkey.ErrUnknown, for a key that is not of the project.
+// planOfKey returns the plan that limits are looked at under: the one that is asked for, else that of the key or, as for
+// every key that has none, that of the project; as far as they are known. Error: also authkey.ErrUnknown, for a key that is not of the project.
 func (s *Resources) planOfKey(c *rest.Call, q rest.Query, key string) (string, error) {
 	name, given := q.Given("plan")
 	if given && c.Actor.Org != "" {
 		return "", rest.Forbidden("You may not look at plans.")
 	}
 	record, err := s.findKey(c, key)
-	if given || err != nil {
+	if given || err != nil || s.FindKey == nil {
 		return name, err
 	}
-	return record.Plan, nil
+	if key == "" {
+		return s.PlanOfProject(c.Context(), c.Org, c.Project)
+	}
+	return cmp.Or(record.Plan, record.Within.Plan), nil
 }

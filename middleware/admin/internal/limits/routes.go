@@ -22,6 +22,8 @@ type Resources struct {
 	Endpoints []peek.Endpoint
 	// FindKey returns a key of the project, or authkey.ErrUnknown; nil where keys are not known.
 	FindKey func(ctx context.Context, org, project, id string) (authkey.Record, error)
+	// PlanOfProject returns the plan of the keys of a project that name none; it is there with FindKey.
+	PlanOfProject func(ctx context.Context, org, project string) (string, error)
 }
 
 // findKey returns the key that the parameter key names, which must be the project's as far as anybody knows; the

@@ -103,7 +103,11 @@ func (s *schemas) operation(route *rest.Route, o *rest.Operation) object {
 		for _, media := range o.Media() {
 			content[media] = object{"schema": strict.Schema(o.Body()...)}
 		}
-		described["requestBody"] = object{"content": content}
+		body := object{"content": content}
+		if strict.HasRequired(o.Body()) {
+			body["required"] = true
+		}
+		described["requestBody"] = body
 	}
 	if o.BodyOf != nil {
 		described["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.of(reflect.TypeOf(o.BodyOf))}}}

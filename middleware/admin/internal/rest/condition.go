@@ -74,7 +74,8 @@ func badCondition(detail string) *Error {
 	return NewProblem(http.StatusBadRequest, CodeConditional, detail)
 }
 
-// attempts bounds how often Meet looks again after somebody else was quicker.
+// attempts bounds how often Meet looks again after somebody else was quicker. For *, which is whatever is there, nothing
+// does but the context: whoever changes something all the time must not hold off its end.
 const attempts = 5
 
 // Meet runs a change under the precondition that a condition comes to. A single revision needs no look at
@@ -89,7 +90,7 @@ func (want *Condition) Meet(ctx context.Context, look func(context.Context) (rev
 	case want.listed && len(want.revisions) == 1:
 		return change(ctx, ratelimit.Precondition(want.revisions[0]))
 	}
-	for range attempts {
+	for n := 0; n < attempts || want.present && ctx.Err() == nil; n++ {
 		revision, err := look(ctx)
 		if err != nil {
 			return err

@@ -19,6 +19,9 @@ var names = map[string]string{
 func faultsOf(err error) []strict.Fault {
 	var faults []strict.Fault
 	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if len(faults) == strict.MaxFaults {
+			break
+		}
 		for _, before := range [...]string{"override: ", "plan: ", "record: "} {
 			if _, after, ok := strings.Cut(line, before); ok {
 				line = after

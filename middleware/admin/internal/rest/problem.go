@@ -112,15 +112,17 @@ func Explain(err error) *Error {
 	var p *Error
 	switch {
 	case is(ratelimit.ErrUnavailable, authkey.ErrUnavailable, meter.ErrUnavailable, ErrUnavailable, context.Canceled, context.DeadlineExceeded):
-		p = NewProblem(http.StatusServiceUnavailable, middleware.CodeUnavailable, "Redis, or whoever was asked, did not answer in time. A change may have happened: read before you repeat it.")
+		p = NewProblem(http.StatusServiceUnavailable, middleware.CodeUnavailable, "Redis, or whoever was asked, did not answer in time, or with what cannot be read; the service's log tells why. A change may have happened: read before you repeat it.")
 	case is(ratelimit.ErrInvalid, authkey.ErrInvalid):
 		p = InvalidFields(faultsOf(err)...)
 	case is(ratelimit.ErrNotFound, authkey.ErrUnknown):
 		p = NotFound()
 	case is(ratelimit.ErrConflict, authkey.ErrConflict):
 		p = PreconditionFailed()
-	case is(authkey.ErrExists, authkey.ErrRevoked):
-		p = NewProblem(http.StatusConflict, CodeConflict, "It is there already, or revoked.")
+	case is(authkey.ErrRevoked):
+		p = NewProblem(http.StatusConflict, CodeConflict, "It is revoked, for good.")
+	case is(authkey.ErrExists):
+		p = NewProblem(http.StatusConflict, CodeConflict, "It is there already.")
 	case is(authkey.ErrTooMany):
 		p = NewProblem(http.StatusConflict, CodeTooMany, "The key has as many live credentials as it may have. Revoke one, or let the rotation have no overlap.")
 	default:

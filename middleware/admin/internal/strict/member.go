@@ -2,18 +2,17 @@ package strict
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Nullable is a field that may also be null, which a merge patch (RFC 7396) takes away with. Then none is called.
 func Nullable(field Field, none func()) Field {
-	return Field{field.name, func() map[string]any {
+	return Field{name: field.name, schema: func() map[string]any {
 		schema := field.schema()
 		schema["type"] = []any{schema["type"], "null"}
 		return schema
-	}, func(value jsontext.Value) []Fault {
+	}, set: func(value jsontext.Value) []Fault {
 		if value.Kind() == 'n' {
 			none()
 			return nil
@@ -24,7 +23,7 @@ func Nullable(field Field, none func()) Field {
 
 // Bool is a field that holds true or false.
 func Bool(name string, into *bool) Field {
-	return Field{name, func() map[string]any { return map[string]any{"type": "boolean"} }, func(value jsontext.Value) []Fault {
+	return Field{name: name, schema: func() map[string]any { return map[string]any{"type": "boolean"} }, set: func(value jsontext.Value) []Fault {
 		if value.Kind() != 't' && value.Kind() != 'f' {
 			return expect(value, 't', "true or false")
 		}
@@ -35,7 +34,7 @@ func Bool(name string, into *bool) Field {
 
 // ParsedTexts is a field that holds an array of strings, each of which stands for something else, as in "a network".
 func ParsedTexts[T any](name, want string, into *[]T, parse func(text string) (T, error)) Field {
-	return Field{name, func() map[string]any { return arrayOf(map[string]any{"type": "string", "description": want}) }, func(value jsontext.Value) []Fault {
+	return Field{name: name, schema: func() map[string]any { return arrayOf(map[string]any{"type": "string", "description": want}) }, set: func(value jsontext.Value) []Fault {
 		all := []T{}
 		faults := elements(value, "an array of strings", func(_ int, element jsontext.Value) []Fault {
 			text, fault := unquote(element, want)
@@ -77,9 +76,9 @@ func PairsOrNull(name string, into *map[string]*string) Field {
 
 // members is a field that holds an object of any members, set one after the other once reset was called.
 func members(name string, schema map[string]any, set func(member string, value jsontext.Value) []Fault, reset func()) Field {
-	return Field{name, func() map[string]any {
+	return Field{name: name, schema: func() map[string]any {
 		return map[string]any{"type": "object", "additionalProperties": schema}
-	}, func(value jsontext.Value) []Fault {
+	}, set: func(value jsontext.Value) []Fault {
 		if fault := expect(value, '{', "an object of strings"); fault != nil {
 			return fault
 		}
@@ -87,7 +86,7 @@ func members(name string, schema map[string]any, set func(member string, value j
 		var faults []Fault
 		d := jsontext.NewDecoder(bytes.NewReader(value))
 		_, err := d.ReadToken() // {
-		for err == nil && d.PeekKind() != '}' {
+		for err == nil && d.PeekKind() != '}' && len(faults) < MaxFaults {
 			var token jsontext.Token
 			if token, err = d.ReadToken(); err != nil {
 				break
@@ -98,7 +97,7 @@ func members(name string, schema map[string]any, set func(member string, value j
 				break
 			}
 			at := bounded(jsontext.Pointer("").AppendToken(member))
-			faults = slices.Concat(faults, within(at, set(member, inner)))
+			faults = append(faults, within(at, set(member, inner))...)
 		}
 		if err != nil { // not to be expected: the value was read as a whole before
 			return []Fault{{"", CodeType, "want an object of strings"}}

@@ -3,6 +3,8 @@ package strict_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -85,5 +87,40 @@ func TestMembersThatAreNone(t *testing.T) {
 	}
 	if _, err := strict.Decode([]byte(`{"pairs":{"a":}}`), (&members{}).fields()...); !errors.As(err, new(*strict.SyntaxError)) {
 		t.Errorf("half an object: %v", err)
+	}
+}
+
+// An answer and the work for it stay small, however many members are wrong.
+func TestFaultsOfMembersAreBounded(t *testing.T) {
+	const members = 10_000
+	var document strings.Builder
+	document.WriteString(`{"meta":{`)
+	for i := range members {
+		fmt.Fprintf(&document, `"%d":1,`, i)
+	}
+	document.WriteString(`"last":1}}`)
+	into := map[string]string{}
+	var faults []strict.Fault
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	faults, _ = strict.Decode([]byte(document.String()), strict.Pairs("meta", &into))
+	runtime.ReadMemStats(&after)
+	if len(faults) != strict.MaxFaults {
+		t.Errorf("%d faults, want %d", len(faults), strict.MaxFaults)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 100<<20 { // less than a tenth of that, if it is not quadratic
+		t.Errorf("%d bytes allocated for %d members", got, members)
+	}
+}
+
+func TestRequiredFieldsAreDescribed(t *testing.T) {
+	t.Parallel()
+	var a, b string
+	fields := []strict.Field{strict.Text("a", &a), strict.Required(strict.Text("b", &b))}
+	if got := strict.Schema(fields...)["required"]; !reflect.DeepEqual(got, []string{"b"}) || !strict.HasRequired(fields) {
+		t.Errorf("required %v", got)
+	}
+	if _, ok := strict.Schema(fields[:1]...)["required"]; ok || strict.HasRequired(fields[:1]) {
+		t.Error("something is required")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,7 +45,7 @@ const (
 
 const (
 	maxPointer = 128 // bytes that a Fault repeats of a name that the client made up
-	maxFaults  = 20  // of one document: an answer is not to be longer than what was asked
+	MaxFaults  = 20  // of one document: an answer is not to be longer than what was asked
 )
 
 // SyntaxError says where a document stops being JSON in UTF-8.
@@ -63,15 +64,36 @@ type Field struct {
 	name   string
 	schema func() map[string]any
 	set    func(value jsontext.Value) []Fault // with pointers relative to the value
+
+	required bool // for the schema
+}
+
+// Required describes a field as one that may not be absent. Whoever decodes has to look at that himself, for he can say
+// what is missed.
+func Required(field Field) Field {
+	field.required = true
+	return field
+}
+
+// HasRequired reports whether one of the fields may not be absent.
+func HasRequired(fields []Field) bool {
+	return slices.ContainsFunc(fields, func(field Field) bool { return field.required })
 }
 
 // Schema returns the JSON Schema of what Decode takes.
 func Schema(fields ...Field) map[string]any {
-	properties := map[string]any{}
+	properties, required := map[string]any{}, []string{}
 	for _, field := range fields {
 		properties[field.name] = field.schema()
+		if field.required {
+			required = append(required, field.name)
+		}
 	}
-	return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	schema := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		schema["required"] = required
+	}
+	return schema
 }
 
 // Decode reads a document, which must be one object with nothing but the fields, each at most once. It
@@ -81,7 +103,7 @@ func Decode(document []byte, fields ...Field) ([]Fault, error) {
 	d := decoder{Decoder: jsontext.NewDecoder(bytes.NewReader(document)), fields: fields}
 	err := d.document()
 	if err == nil {
-		return d.faults[:min(len(d.faults), maxFaults)], nil
+		return d.faults[:min(len(d.faults), MaxFaults)], nil
 	}
 	var syntax *jsontext.SyntacticError
 	switch {
@@ -89,7 +111,7 @@ func Decode(document []byte, fields ...Field) ([]Fault, error) {
 		return nil, &SyntaxError{Offset: int64(len(document))}
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		d.faults = append(d.faults, Fault{bounded(syntax.JSONPointer), CodeDuplicate, "the field is there twice"})
-		return d.faults[max(0, len(d.faults)-maxFaults):], nil
+		return d.faults[max(0, len(d.faults)-MaxFaults):], nil
 	}
 	return nil, &SyntaxError{Offset: syntax.ByteOffset}
 }
@@ -177,7 +199,7 @@ func Text(name string, into *string) Field {
 
 // Parsed is a field that holds a string that stands for something else. want says what, as in "a time".
 func Parsed[T any](name, want string, into *T, parse func(text string) (T, error)) Field {
-	return Field{name, func() map[string]any { return map[string]any{"type": "string", "description": want} }, func(value jsontext.Value) []Fault {
+	return Field{name: name, schema: func() map[string]any { return map[string]any{"type": "string", "description": want} }, set: func(value jsontext.Value) []Fault {
 		text, fault := unquote(value, want)
 		if fault != nil {
 			return fault
@@ -193,7 +215,7 @@ func Parsed[T any](name, want string, into *T, parse func(text string) (T, error
 
 // Integer is a field that holds a number written without fraction and exponent.
 func Integer(name string, into **int64) Field {
-	return Field{name, func() map[string]any { return map[string]any{"type": "integer"} }, func(value jsontext.Value) []Fault {
+	return Field{name: name, schema: func() map[string]any { return map[string]any{"type": "integer"} }, set: func(value jsontext.Value) []Fault {
 		if fault := expect(value, '0', "an integer"); fault != nil {
 			return fault
 		}
@@ -213,7 +235,7 @@ func Integer(name string, into **int64) Field {
 // Texts is a field that holds an array of strings.
 func Texts(name string, into *[]string) Field {
 	const want = "an array of strings"
-	return Field{name, func() map[string]any { return arrayOf(map[string]any{"type": "string"}) }, func(value jsontext.Value) []Fault {
+	return Field{name: name, schema: func() map[string]any { return arrayOf(map[string]any{"type": "string"}) }, set: func(value jsontext.Value) []Fault {
 		texts := []string{}
 		faults := elements(value, want, func(_ int, element jsontext.Value) []Fault {
 			text, fault := unquote(element, "a string")
@@ -229,7 +251,7 @@ func Texts(name string, into *[]string) Field {
 // from 0. fields is called for one after the other.
 func Objects(name string, fields func(i int) []Field) Field {
 	const want = "an array of objects"
-	return Field{name, func() map[string]any { return arrayOf(Schema(fields(0)...)) }, func(value jsontext.Value) []Fault {
+	return Field{name: name, schema: func() map[string]any { return arrayOf(Schema(fields(0)...)) }, set: func(value jsontext.Value) []Fault {
 		return elements(value, want, func(i int, element jsontext.Value) []Fault {
 			faults, err := Decode(element, fields(i)...)
 			if err != nil { // not to be expected: the value was read as a whole before

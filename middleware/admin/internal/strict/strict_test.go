@@ -168,8 +168,8 @@ func TestFaultsAreBounded(t *testing.T) {
 	nulls := `{"scopes":[` + strings.Repeat("null,", 1000) + `null]`
 	for _, document := range []string{nulls + `}`, nulls + `,"scopes":[]}`} {
 		_, faults, err := decode(document)
-		if err != nil || len(faults) != maxFaults {
-			t.Errorf("%d faults, %v; want %d", len(faults), err, maxFaults)
+		if err != nil || len(faults) != MaxFaults {
+			t.Errorf("%d faults, %v; want %d", len(faults), err, MaxFaults)
 		}
 	}
 	_, faults, _ := decode(nulls + `,"scopes":[]}`)
