@@ -3,11 +3,13 @@ package examples_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/middleware"
@@ -56,9 +58,12 @@ func keys(ctx context.Context, issuer *authkey.Issuer, verifier *authkey.Verifie
 	return errors.Join(err1, err2, err3, auth.Err())
 }
 
-func adminRoute(mux *http.ServeMux, token string, overrides *ratelimit.Overrides, store authkey.Store, issuer *authkey.Issuer, trail *auditlog.Log) error {
-	handler, err := admin.New(admin.Tokens(admin.Token{Name: "ops", Secret: token, Scopes: []string{admin.ScopeAll}}),
-		admin.WithPrefix("/admin"), admin.WithKeys(store, issuer), admin.WithOverrides(overrides), admin.WithAuditLog(trail))
+func adminRoute(mux *http.ServeMux, token string, rdb redis.UniversalClient, store authkey.Store, issuer *authkey.Issuer) error {
+	overrides, err1 := ratelimit.NewOverrides(rdb)
+	trail, err2 := auditlog.New(rdb) // of package middleware/admin/auditlog
+	handler, err3 := admin.New(admin.Tokens(admin.Token{Name: "ops", Secret: token, Scopes: []string{admin.ScopeAll}}),
+		admin.WithPrefix("/admin"), admin.WithKeys(store, issuer), admin.WithOverrides(overrides), admin.WithAuditLog(trail),
+		admin.WithLogger(slog.Default())) // tells why something was answered with 503
 	mux.Handle("/admin/", handler)
-	return err
+	return errors.Join(err1, err2, err3)
 }

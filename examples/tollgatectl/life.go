@@ -22,10 +22,10 @@ the key's and stay. --now is for a key that leaked: the old credential ends with
 ` + secretHelp,
 	},
 	{Name: "keys disable", Args: "KEY", Brief: "stop a key until it is enabled again", Needs: ofProject, Prepare: stateOfKey("disabled"), More: stopHelp},
-	{Name: "keys enable", Args: "KEY", Brief: "let a disabled key pass again", Needs: ofProject, Prepare: stateOfKey("active")},
+	{Name: "keys enable", Args: "KEY", Brief: "let a disabled key pass again", Needs: ofProject, Prepare: stateOfKey("active"), More: againHelp},
 	{
 		Name: "keys revoke", Args: "KEY", Brief: "end a key for good", Needs: ofProject, Prepare: revoke(1),
-		More: `It holds from the next request on, on every replica. There is no way back.` + stopHelp,
+		More: `It holds from the next request on, on every replica; on routes without a limit, within 5 seconds. There is no way back.` + stopHelp,
 	},
 	{
 		Name: "keys revoke-credential", Args: "KEY CREDENTIAL", Brief: "end one credential of a key for good", Needs: ofProject, Prepare: revoke(2),
@@ -37,6 +37,8 @@ the key's and stay. --now is for a key that leaked: the old credential ends with
 Without --yes it shows which ones these are, and changes nothing.`,
 	},
 }
+
+const againHelp = "Where it was refused just now, it may be for 5 seconds more."
 
 const stopHelp = "\nA change by somebody else in between does not hinder it, unless --if-match is given."
 

@@ -14,9 +14,9 @@ var projectCommands = []cli.Command{
 	{Name: "projects show", Args: "PROJECT", Brief: "show a project", Needs: cli.NeedsOrg, Prepare: showProject},
 	{
 		Name: "projects suspend", Args: "PROJECT", Brief: "stop all keys of a project", Needs: cli.NeedsOrg, Prepare: stateOfProject("suspended"),
-		More: `It holds from the next request on, on every replica, and leaves the keys as they are.` + stopHelp,
+		More: `It holds from the next request on, on every replica; on routes without a limit, within 5 seconds. The keys stay as they are.` + stopHelp,
 	},
-	{Name: "projects activate", Args: "PROJECT", Brief: "let the keys of a suspended project pass again", Needs: cli.NeedsOrg, Prepare: stateOfProject("active")},
+	{Name: "projects activate", Args: "PROJECT", Brief: "let the keys of a suspended project pass again", Needs: cli.NeedsOrg, Prepare: stateOfProject("active"), More: againHelp},
 	{
 		Name: "projects set", Args: "PROJECT", Brief: "set the state and the plan of a project", Needs: cli.NeedsOrg, Prepare: setProject,
 		More: `Only what is given is changed. A project that nothing was said of is written.`,

@@ -132,7 +132,7 @@ func (s *Service) admin(rdb redis.UniversalClient, store authkey.Store, issuer *
 	if err != nil {
 		return nil, err
 	}
-	return admin.New(admin.BearerToken(s.adminToken),
+	return admin.New(admin.Tokens(admin.Token{Name: "demo-operator", Secret: s.adminToken, Scopes: []string{admin.ScopeAll}}),
 		admin.WithPrefix("/admin"),
 		admin.WithOverrides(overrides),
 		admin.WithPlans(plans),

@@ -118,9 +118,10 @@ See what was counted:
   curl -s -H 'Authorization: Bearer %[4]s' http://%[1]s/admin/v1/orgs/demo/usage
 
 Administer it from a command line, in another terminal:
+  go build -o tollgatectl ./examples/tollgatectl
   export TOLLGATE_ADMIN_URL=http://%[1]s/admin TOLLGATE_ADMIN_TOKEN=%[4]s
-  go run ./examples/tollgatectl keys list --org demo --project demo
-  go run ./examples/tollgatectl audit list --org demo
+  ./tollgatectl keys list --org demo --project demo
+  ./tollgatectl audit list --org demo
 `, addr, redis, s.apiKey, s.adminToken)
 	return err
 }
