@@ -21,7 +21,7 @@ type Action string
 
 // The actions.
 const (
-	None       Action = "none"        // only told; or the credential was ended already
+	None       Action = "none"        // only told; or the credential has ended already
 	Revoked    Action = "revoked"     // the credential that leaked
 	KeyRevoked Action = "key_revoked" // the key, with all its credentials
 	Shortened  Action = "shortened"   // the key now ends sooner

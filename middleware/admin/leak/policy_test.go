@@ -165,3 +165,42 @@ func TestDeadKeys(t *testing.T) {
 		t.Errorf("revision %d because %q, was %d", now.Revision, now.Reason, was.Revision)
 	}
 }
+
+// A credential whose own end has come is dead whatever its key is, and no reason to end the key.
+func TestEndedCredentials(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]leak.Policy{
+		"revoke": leak.Revoke(), "revoke the key": leak.RevokeKey(), "shorten": leak.Shorten(time.Hour), "notify": leak.Notify(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			github := newSigner(t, elliptic.P256())
+			store := &watched{Store: authkey.NewMemoryStore()}
+			issuer := newIssuer(t, store)
+			record, key := issue(t, issuer, authkey.NewKey{})
+			if _, _, err := issuer.Rotate(t.Context(), record.Org, record.ID, authkey.Rotation{Overlap: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			was := find(t, issuer, &record)
+			was.Credential(record.ID).ExpiresAt = time.Now().Add(-time.Second)
+			was, err := store.Change(t.Context(), was, "key.rotate")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told []leak.Report
+			h := newHandler(t, issuer, github.keys(t), leak.WithPolicy("", "", policy),
+				leak.WithNotify(func(_ context.Context, r leak.Report) { told = append(told, r) }))
+			a := serve(t, h, github.request(t, report(t, key))).want(t, http.StatusOK, "")
+			if got := a.labels(); !slices.Equal(got, []string{truePositive}) {
+				t.Errorf("labels %q", got)
+			}
+			if len(told) != 1 || told[0].Done != leak.None {
+				t.Errorf("told %+v", told)
+			}
+			now := find(t, issuer, &record)
+			if now.Revision != was.Revision || now.State != authkey.StateActive || !now.ExpiresAt.IsZero() {
+				t.Errorf("revision %d, was %d; the key is %s and ends at %v", now.Revision, was.Revision, now.State, now.ExpiresAt)
+			}
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -53,7 +54,7 @@ type Report struct {
 	Credential string         // the id of the one that leaked
 	Env        string         // of the key; "" for a foreign one
 	Type       string         // of the token, as GitHub knows it
-	URL        string         // where it was found, up to 2048 bytes; may be empty
+	URL        string         // where it was found, up to 2048 bytes; may be empty. For a foreign key without its query and fragment
 	Source     string         // what kind of place that is, such as "commit"; "unknown" if nobody said
 	Done       Action
 }
@@ -97,7 +98,7 @@ func decode(body []byte) ([]Match, error) {
 
 // judge finds out whether a match is a key of ours, and deals with it.
 func (h *Handler) judge(ctx context.Context, actor audit.Actor, m *Match) (Feedback, error) {
-	report := Report{Type: m.cleaned(m.Type), URL: m.cleaned(m.URL), Source: sourceOf(m.Source), Done: None}
+	report := Report{Type: m.cleaned(m.Type), URL: m.place(), Source: m.source(), Done: None}
 	actor.Name = "leak-report:" + report.Source
 	ours, err := h.deal(audit.NewContext(ctx, actor), m.Token, &report)
 	if err != nil {
@@ -149,8 +150,8 @@ func (h *Handler) deal(ctx context.Context, token string, report *Report) (ours 
 func (h *Handler) apply(ctx context.Context, report *Report) error {
 	record := &report.Record
 	credential := record.Credential(report.Credential)
-	if record.State == authkey.StateRevoked || credential == nil || !credential.RevokedAt.IsZero() {
-		return nil // dead for good; what has expired may be given another end
+	if record.State == authkey.StateRevoked || credential == nil || !credential.Live(h.now()) {
+		return nil // dead for good; a key that has expired may be given another end, a credential may not
 	}
 	policy, reason := h.policyOf(report.Env, record.Kind), reasonOf(report.URL)
 	end, sooner := h.shortened(policy, record, credential)
@@ -188,12 +189,13 @@ const (
 	maxText   = 2048
 	maxReason = 256 // as authkey has it
 	maxSource = 64
+	maxToken  = 256 // as authkey has it: what is longer is nobody's key
 )
 
 // anyKey finds keys also within words.
 var anyKey = regexp.MustCompile(strings.ReplaceAll(authkey.AnyPattern, `\b`, ""))
 
-// cleaned returns a text of a match without control characters, keys and the token, which may be in its URL.
+// cleaned returns a text of a match without control characters, keys and the token, also where that is percent-encoded.
 func (m *Match) cleaned(text string) string {
 	text = strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
@@ -202,7 +204,31 @@ func (m *Match) cleaned(text string) string {
 		return c
 	}, text)
 	text = strings.ReplaceAll(text, m.Token, "****")
+	if strings.Contains(text, "%") && len(m.Token) <= maxToken {
+		text = encoded(m.Token).ReplaceAllLiteralString(text, "****")
+	}
 	return cut(anyKey.ReplaceAllString(text, "****"), maxText)
+}
+
+// encoded matches a token in ASCII, of which any bytes may be percent-encoded any number of times.
+func encoded(token string) *regexp.Regexp {
+	var b strings.Builder
+	for _, c := range []byte(token) {
+		fmt.Fprintf(&b, `(?:%s|%%(?:25)*(?i:%02x))`, regexp.QuoteMeta(string(rune(c))), c)
+	}
+	return regexp.MustCompile(b.String())
+}
+
+// place returns the URL of a match, cleaned. Nothing tells a foreign key from other texts, so of a URL with one there
+// is neither the query nor the fragment, where there may be more of them.
+func (m *Match) place() string {
+	at := m.cleaned(m.URL)
+	if _, err := authkey.Parse(m.Token); err != nil {
+		if end := strings.IndexAny(at, "?#"); end >= 0 {
+			at = at[:end]
+		}
+	}
+	return at
 }
 
 // cut returns what there is room for of a text, in whole characters.
@@ -218,10 +244,10 @@ func reasonOf(at string) string {
 	return cut("leaked: "+at, maxReason)
 }
 
-// sourceOf returns a source as GitHub lists them, in lower case.
-func sourceOf(text string) string {
-	text = strings.ToLower(text)
-	if text == "" || len(text) > maxSource || strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+// source returns where a match was found as GitHub lists it, in lower case.
+func (m *Match) source() string {
+	text := strings.ToLower(m.Source)
+	if text == "" || len(text) > maxSource || strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || m.cleaned(m.Source) != m.Source {
 		return "unknown"
 	}
 	return text

@@ -61,7 +61,7 @@ func TestForeignKeys(t *testing.T) {
 	if got := serve(t, h, github.request(t, body)).want(t, http.StatusOK, "").labels(); got[0] != truePositive {
 		t.Errorf("%s with WithForeignKeys", got[0])
 	}
-	if now := find(t, issuer, &record); now.Credentials[0].RevokedAt.IsZero() || now.Credentials[0].Reason != "leaked: https://a.example/?k=****" {
+	if now := find(t, issuer, &record); now.Credentials[0].RevokedAt.IsZero() || now.Credentials[0].Reason != "leaked: https://a.example/" {
 		t.Errorf("revoked at %v because %q", now.Credentials[0].RevokedAt, now.Credentials[0].Reason)
 	}
 	for _, token := range []string{strings.Repeat("x", 257), "with space and more than that"} {
