@@ -125,23 +125,3 @@ func TestUsagePages(t *testing.T) {
 		}
 	}
 }
-
-func FuzzQuery(f *testing.F) {
-	h, err := admin.New(admin.BearerToken(token), admin.WithUsage(usageFunc(func(q meter.Query) ([]meter.Item, error) {
-		return []meter.Item{{Period: q.From}, {Period: q.To}}, nil
-	})))
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, seed := range []string{"", "limit=1", "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&step=day", "cursor=bnVsbA", "%", "a=b;c", "limit=1&limit=2",
-		"cursor=eyJmIjowLCJ0IjowLCJsIjp7InBlcmlvZCI6IjIwMjYtMDEtMDFUMDA6MDA6MDBaIn0sInMiOiJob3VyIn0"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, query string) {
-		r := request("GET", "/v1/orgs/o/usage", "")
-		r.URL.RawQuery = query
-		if a := serve(t, h, r); a.status != 200 && (a.status != 400 || a.object["code"] != "invalid_query") {
-			t.Errorf("?%s: %d %s", query, a.status, a.text)
-		}
-	})
-}

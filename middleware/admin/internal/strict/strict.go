@@ -43,10 +43,11 @@ const (
 	CodeRequired  = "required"      // absent
 )
 
-const (
-	maxPointer = 128 // bytes that a Fault repeats of a name that the client made up
-	MaxFaults  = 20  // of one document: an answer is not to be longer than what was asked
-)
+// MaxFaults is how many faults of one document are told: an answer is not to be longer than what was asked.
+const MaxFaults = 20
+
+// maxPointer is how many bytes a Fault repeats of a name that the client made up.
+const maxPointer = 128
 
 // SyntaxError says where a document stops being JSON in UTF-8.
 type SyntaxError struct {
