@@ -63,8 +63,10 @@ type Error struct {
 	cause error // for the log
 }
 
+// Error names the status and the code, for logs.
 func (p *Error) Error() string { return "admin: " + strconv.Itoa(p.Status) + " " + p.Code }
 
+// Unwrap returns the cause, which is for logs alone.
 func (p *Error) Unwrap() error { return p.cause }
 
 // NewProblem returns a problem without a cause.
