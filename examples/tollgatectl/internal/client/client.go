@@ -40,8 +40,8 @@ var (
 
 const (
 	defaultTimeout = 10 * time.Second
-	maxAnswer      = 8 << 20 // bytes; the longest page of keys is a quarter of it
-	maxToken       = 1024    // bytes, as the route has it
+	maxAnswer      = 32 << 20 // bytes; a page of 200 keys, each as long as a key can be, is three quarters of it
+	maxToken       = 1024     // bytes, as the route has it
 )
 
 // Client asks one server. Make it with New. Safe for concurrent use; it keeps idle connections, which end with
