@@ -108,6 +108,72 @@ func TestAuditVerify(t *testing.T) {
 	}
 	f := newFake(t, map[string]canned{"GET /audit:verify": {body: `{"ok":true}`}})
 	process(f.URL+"/admin", "", "audit", "verify", "--plans").want(t, cli.Done)
+	for entries, none := range map[string]bool{"0": true, "3": false} {
+		f := newFake(t, map[string]canned{"GET /orgs/acme/audit:verify": {body: `{"ok":true,"entries":` + entries + `,"head":{"seq":0,"link":""}}`}})
+		if o := f.call("", "audit verify").want(t, cli.Done); strings.Contains(o.stderr, "there is no trail") != none {
+			t.Errorf("of %s entries it says %q", entries, o.stderr)
+		}
+	}
+}
+
+// The table of a trail says why something was done, where the trail does.
+func TestAuditReasons(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]canned{"GET /orgs/acme/audit": {body: `{"items":[
+		{"seq":3,"action":"key.revoke","after":{"state":"revoked","reason":"leaked\u001b"}},
+		{"seq":2,"action":"key.create","after":{"state":"active"}},
+		{"seq":1,"action":"override.delete"}]}`}})
+	lines := strings.Split(f.call("", "audit list").want(t, cli.Done).stdout, "\n")
+	for i, want := range []string{"REASON", `leaked\x1b`, "-", "-"} {
+		if got := strings.Fields(lines[i]); got[len(got)-1] != want {
+			t.Errorf("line %d is %q, want %q at its end", i, lines[i], want)
+		}
+	}
+}
+
+// Who revokes what is revoked learns that nothing was done; a look that fails is in nobody's way.
+func TestRevokedAlready(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, command string
+		look          canned
+		already       bool
+	}{
+		{"a key", "keys revoke k1", canned{body: `{"state":"revoked"}`}, true},
+		{"a key that lives", "keys revoke k1", canned{body: `{"state":"active","credentials":[{"id":"k1","revoked_at":"2026-11-20T08:00:00Z"}]}`}, false},
+		{"a key nobody may look at", "keys revoke k1", canned{status: 403, body: `{"code":"insufficient_scope"}`}, false},
+		{"a key that is no object", "keys revoke k1", canned{body: `[]`}, false},
+		{"a credential", "keys revoke-credential k1 c1", canned{body: `{"state":"active","credentials":[{"id":"c1","revoked_at":"2026-11-20T08:00:00Z"}]}`}, true},
+		{"a credential beside another", "keys revoke-credential k1 c1",
+			canned{body: `{"state":"active","credentials":[{"id":"c1"},{"id":"c0","revoked_at":"2026-11-20T08:00:00Z"}]}`}, false},
+		{"a credential of a revoked key", "keys revoke-credential k1 c1", canned{body: `{"state":"revoked","credentials":[{"id":"c1"}]}`}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			answers := one()
+			answers[look] = tt.look
+			f := newFake(t, answers)
+			o := f.call("", tt.command+" --project shop").want(t, cli.Done)
+			if strings.Contains(o.stderr, "was revoked already") != tt.already || !strings.Contains(o.stderr, "revoked") {
+				t.Errorf("it says %q", o.stderr)
+			}
+			if last := f.requests[len(f.requests)-1]; !strings.HasPrefix(last, "DELETE "+key) {
+				t.Errorf("asked for %q", f.requests)
+			}
+		})
+	}
+}
+
+func TestNoRoomForACredential(t *testing.T) {
+	t.Parallel()
+	path := "POST " + key + "/credentials"
+	f := newFake(t, map[string]canned{path: {status: 409, body: `{"code":"too_many_credentials","detail":"It has all it may have."}`}})
+	o := f.call("", "keys rotate --project shop k1").want(t, cli.Conflict)
+	contains(t, "stderr", o.stderr, "409 too_many_credentials", "keys revoke-credential", "--now")
+	f = newFake(t, map[string]canned{path: {status: 409, body: `{"code":"conflict"}`}})
+	if o := f.call("", "keys rotate --project shop k1").want(t, cli.Conflict); strings.Contains(o.stderr, "--now") {
+		t.Errorf("of another conflict it says %q", o.stderr)
+	}
 }
 
 func TestList(t *testing.T) {

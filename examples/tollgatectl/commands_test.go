@@ -89,9 +89,9 @@ var requests = []request{
 	}},
 	{"disable", "keys disable --project shop k1 --reason odd", "", []string{"PATCH " + key + ` If-Match: * {"reason":"odd","state":"disabled"}`}},
 	{"enable", "keys enable --project shop k1", "", []string{look, "PATCH " + key + ` If-Match: "7" {"state":"active"}`}},
-	{"revoke", "keys revoke --project shop k1 --reason leaked", "", []string{"DELETE " + key + "?reason=leaked If-Match: *"}},
-	{"revoke a revision", "keys revoke --project shop k1 --if-match 3", "", []string{"DELETE " + key + ` If-Match: "3"`}},
-	{"revoke a credential", "keys revoke-credential --project shop k1 c1", "", []string{"DELETE " + key + "/credentials/c1 If-Match: *"}},
+	{"revoke", "keys revoke --project shop k1 --reason leaked", "", []string{look, "DELETE " + key + "?reason=leaked If-Match: *"}},
+	{"revoke a revision", "keys revoke --project shop k1 --if-match 3", "", []string{look, "DELETE " + key + ` If-Match: "3"`}},
+	{"revoke a credential", "keys revoke-credential --project shop k1 c1", "", []string{look, "DELETE " + key + "/credentials/c1 If-Match: *"}},
 	{"lookup", "keys lookup", "tg_live_abc\r\n", []string{`POST /keys:lookup {"key":"tg_live_abc"}`}},
 	{"bulk by name", "keys bulk-revoke k1 k2 --yes --reason x", "", []string{`POST /orgs/acme/keys:bulk-revoke {"dry_run":false,"keys":["k1","k2"],"reason":"x"}`}},
 	{"bulk by filter", "keys bulk-revoke --project shop --owner me --created-before -30d --yes --reason x", "", []string{

@@ -146,7 +146,9 @@ func (d *document) check(t *testing.T, r recorded) {
 // schemaOf returns the schema of a field, with dots of a field within, in a schema; nil if it has none.
 func (d *document) schemaOf(schema map[string]any, field string) map[string]any {
 	for name := range strings.SplitSeq(field, ".") {
-		schema = d.resolve(schema)
+		if schema = d.resolve(schema); schema != nil && len(schema) == 0 {
+			return schema // it may hold anything
+		}
 		properties, ok := schema["properties"].(map[string]any)
 		if !ok {
 			return nil

@@ -81,8 +81,8 @@ func TestLifeOfAKey(t *testing.T) {
 		if err := s.verify(t, third); err == nil {
 			t.Error("a revoked credential passes")
 		}
-		s.call(t, cli.Done, "", "keys revoke --project shop "+id+" --reason leaked")
-		s.call(t, cli.Done, "", "keys revoke --project shop "+id)
+		contains(t, "stderr", s.call(t, cli.Done, "", "keys revoke --project shop "+id+" --reason leaked").stderr, "revoked\n")
+		contains(t, "stderr", s.call(t, cli.Done, "", "keys revoke --project shop "+id).stderr, "was revoked already")
 		s.call(t, cli.Conflict, "", "keys enable --project shop "+id)
 		s.call(t, cli.NotFound, "", "keys show --project other "+id)
 		s.call(t, cli.NotFound, "", "keys revoke --project other "+id)
@@ -161,13 +161,14 @@ func TestAuditOfAService(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		t.Parallel()
 		s := newService(t, rdb)
+		contains(t, "stderr", s.call(t, cli.Done, "", "audit verify").stderr, "there is no trail")
 		id, secret := s.create(t, "--name ci")
 		s.call(t, cli.Done, "", "overrides set --project shop --limit 1 --for 24h")
 		head := s.object(t, "", "audit verify")["head"].(map[string]any)
 		anchor := " --link " + head["link"].(string) + " --seq " + revision(map[string]any{"revision": head["seq"]})
 		s.call(t, cli.Done, "", "keys revoke --project shop "+id+" --reason leaked")
 		o := s.call(t, cli.Done, "", "audit list")
-		contains(t, "stdout", o.stdout, "ops", "override.set", "key.revoke", id)
+		contains(t, "stdout", o.stdout, "ops", "override.set", "key.revoke", id, "leaked")
 		if strings.Contains(o.stdout, secret) {
 			t.Errorf("the trail has the secret: %s", o.stdout)
 		}

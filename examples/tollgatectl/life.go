@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/tollgate-go/tollgate/examples/tollgatectl/internal/cli"
 	"github.com/tollgate-go/tollgate/examples/tollgatectl/internal/client"
@@ -66,7 +67,11 @@ func rotateKey(f *cli.Flags) cli.Action {
 		if err != nil {
 			return err
 		}
-		return issue.send(ctx, c, append(path, "credentials"), header, body)
+		err = issue.send(ctx, c, append(path, "credentials"), header, body)
+		if problem, refused := errors.AsType[*client.Error](err); refused && problem.Code == "too_many_credentials" {
+			c.Note("to make room, end a credential with keys revoke-credential, or rotate with --now, which ends all the others")
+		}
+		return err
 	}
 }
 
@@ -97,16 +102,43 @@ func revoke(arguments int) func(*cli.Flags) cli.Action {
 			if err != nil {
 				return err
 			}
+			already := revokedAlready(ctx, c, path)
 			if arguments == 2 {
 				path = append(path, "credentials", c.Args[1])
 			}
 			_, err = c.Do(ctx, client.Request{Method: http.MethodDelete, Path: path, Query: query.Query(), Header: header})
-			if err == nil {
+			switch {
+			case err != nil:
+				return err
+			case already:
+				c.Note("was revoked already; nothing was changed")
+			default:
 				c.Note("revoked")
 			}
-			return err
+			return nil
 		}
 	}
+}
+
+// maxLook bounds a look that a revocation waits for.
+const maxLook = 2 * time.Second
+
+// revokedAlready looks whether the key or the credential of a call is revoked, which the answer of a revocation does
+// not tell. A look that fails keeps nobody from a revocation.
+func revokedAlready(ctx context.Context, c *cli.Call, key []string) bool {
+	ctx, cancel := context.WithTimeout(ctx, maxLook)
+	defer cancel()
+	answer, err := c.Get(ctx, nil, key)
+	if err != nil {
+		return false
+	}
+	item, err := show.Decode(answer.Body)
+	if err != nil {
+		return false
+	}
+	return item.String("state") == "revoked" || slices.ContainsFunc(item.Items("credentials"), func(credential show.Item) bool {
+		return len(c.Args) == 2 && credential.String("id") == c.Args[1] && credential.String("revoked_at") != ""
+	})
 }
 
 // maxBulk is the most keys that the route takes at once.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/tollgate-go/tollgate/examples/tollgatectl/internal/cli"
@@ -73,7 +74,7 @@ func trail(f *cli.Flags) func(c *cli.Call, name string) ([]string, error) {
 var auditColumns = []show.Column{
 	{Title: "SEQ", Field: "seq"}, {Title: "WRITTEN", Field: "written"}, {Title: "ACTOR", Field: "actor"}, {Title: "ACTION", Field: "action"},
 	{Title: "PROJECT", Field: "project"}, {Title: "ID", Field: "id"}, {Title: "REQUEST", Field: "request_id"},
-	{Title: "FAULT", Field: "fault"},
+	{Title: "FAULT", Field: "fault"}, {Title: "REASON", Field: "after.reason"},
 }
 
 func listAudit(f *cli.Flags) cli.Action {
@@ -120,6 +121,8 @@ func verifyAudit(f *cli.Flags) cli.Action {
 			return fmt.Errorf("%w: it does not say whether the trail is whole", client.ErrAnswer)
 		case !ok:
 			return fmt.Errorf("%w: %s", cli.ErrBroken, item.String("why"))
+		case item["entries"] == json.Number("0"):
+			c.Note("there is no trail: nothing was changed there yet, the name is another, or all of it was removed")
 		}
 		return nil
 	}
