@@ -46,6 +46,7 @@ import (
 //	batch of usage sent again             middleware/meter: TestRedisReplyLost; lua: TestAddUsageOnce
 //	process ended before it flushed       middleware/meter: TestOldestPending, TestCloseTellsWhatIsLeft
 //	stale If-Match                        authkey: TestOperationsThatAreRefused; middleware/admin: TestRequiredPreconditions
+//	body with more than its sender may say middleware/admin: TestMassAssignment, TestIDsOfOthersReachNothing
 //
 // There is no test of a failover of Redis itself, nor of an export that is tried again.
 
