@@ -199,6 +199,26 @@ func (i *Issuer) RevokeCredential(ctx context.Context, org, id, credential strin
 	})
 }
 
+// EndCredential lets one credential of a key of an org end at a time, as Change does; its others stay. One that is revoked,
+// or ends sooner, stays as it is: no credential is given a later end. ErrUnknown when the key has no such credential,
+// ErrInvalid for no time.
+func (i *Issuer) EndCredential(ctx context.Context, org, id, credential string, revision int64, end time.Time, reason string) (Record, error) {
+	end = stored(end)
+	if end.IsZero() {
+		return Record{}, fmt.Errorf("%w: record: ExpiresAt: want a time", ErrInvalid)
+	}
+	return i.update(ctx, org, id, revision, "credential.end", func(r *Record) error {
+		c := r.Credential(credential)
+		if c == nil {
+			return ErrUnknown
+		}
+		if c.RevokedAt.IsZero() && earlier(c.ExpiresAt, end) != c.ExpiresAt {
+			c.ExpiresAt, c.Reason = end, reason
+		}
+		return nil
+	})
+}
+
 // update reads a key, edits it and writes it, until nobody else came between, or, where a revision is given, once.
 func (i *Issuer) update(ctx context.Context, org, id string, revision int64, action string, edit func(*Record) error) (Record, error) {
 	for {

@@ -258,22 +258,3 @@ func TestRevokeCredential(t *testing.T) {
 	_, third := g.rotate(t, g.issuer, authkey.Rotation{Overlap: day})
 	g.judge(t, "a key without a live credential gets a new one", third, nil)
 }
-
-// Whose clock is behind still takes for live what the issuer takes for ended: without an overlap it is revoked.
-func TestEmergencyRotationRevokesWhatEndedByOneClock(t *testing.T) {
-	t.Parallel()
-	g := newGate(t)
-	if _, _, err := g.issuer.Rotate(t.Context(), "demo", g.record.ID, authkey.Rotation{Overlap: time.Second}); err != nil {
-		t.Fatal(err)
-	}
-	ahead, err := authkey.NewIssuer(g.store.Store, mustFormat(t, "acme", "live"),
-		authkey.WithClock(func() time.Time { return g.clock.now().Add(2 * time.Second) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := ahead.Rotate(t.Context(), "demo", g.record.ID, authkey.Rotation{}); err != nil {
-		t.Fatal(err)
-	}
-	_, err = g.Authenticate(t.Context(), g.key)
-	fails(t, "the first credential", err, authkey.ErrRevoked)
-}

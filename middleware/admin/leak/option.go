@@ -24,7 +24,7 @@ const (
 	None       Action = "none"        // only told; or the credential has ended already
 	Revoked    Action = "revoked"     // the credential that leaked
 	KeyRevoked Action = "key_revoked" // the key, with all its credentials
-	Shortened  Action = "shortened"   // the key now ends sooner
+	Shortened  Action = "shortened"   // the credential that leaked now ends sooner
 )
 
 // Policy is what happens to a key of which a credential leaked. The zero Policy is Notify.
@@ -40,9 +40,8 @@ func Revoke() Policy { return Policy{action: Revoked} }
 // RevokeKey ends the key with all its credentials, at once and for good.
 func RevokeKey() Policy { return Policy{action: KeyRevoked} }
 
-// Shorten lets the key end after d at the latest, 1 second to 366 days, with all its credentials: time for its owner to
-// do something. A key or a credential that ends sooner stays as it is. A key that begins only after that has its
-// credential revoked. To save the key, rotate it with no overlap and give it another end.
+// Shorten lets the credential that leaked end after d at the latest, 1 second to 366 days: time for its owner to rotate the
+// key, whose other credentials stay. What ends sooner stays as it is.
 func Shorten(d time.Duration) Policy { return Policy{action: Shortened, within: d} }
 
 // Notify changes nothing: WithNotify is what tells.

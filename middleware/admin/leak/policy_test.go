@@ -33,12 +33,12 @@ func TestPolicies(t *testing.T) {
 		{"of another kind", authkey.NewKey{}, []leak.Option{leak.WithPolicy("", authkey.KindAdmin, leak.Notify())}, leak.Revoked, "credential.revoke"},
 		{"the first that fits", authkey.NewKey{},
 			[]leak.Option{leak.WithPolicy("live", "", leak.Notify()), leak.WithPolicy("", "", leak.RevokeKey())}, leak.None, ""},
-		{"shorten", authkey.NewKey{}, []leak.Option{leak.WithPolicy("", "", leak.Shorten(24*time.Hour))}, leak.Shortened, "key.change"},
+		{"shorten", authkey.NewKey{}, []leak.Option{leak.WithPolicy("", "", leak.Shorten(24*time.Hour))}, leak.Shortened, "credential.end"},
 		{"shorten what ends later", authkey.NewKey{ExpiresAt: in(1000 * time.Hour)},
-			[]leak.Option{leak.WithPolicy("", "", leak.Shorten(24*time.Hour))}, leak.Shortened, "key.change"},
+			[]leak.Option{leak.WithPolicy("", "", leak.Shorten(24*time.Hour))}, leak.Shortened, "credential.end"},
 		{"shorten what ends sooner", authkey.NewKey{ExpiresAt: soon}, []leak.Option{leak.WithPolicy("", "", leak.Shorten(24*time.Hour))}, leak.None, ""},
 		{"shorten what begins later", authkey.NewKey{NotBefore: in(1000 * time.Hour)},
-			[]leak.Option{leak.WithPolicy("", "", leak.Shorten(24*time.Hour))}, leak.Revoked, "credential.revoke"},
+			[]leak.Option{leak.WithPolicy("", "", leak.Shorten(24*time.Hour))}, leak.Shortened, "credential.end"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -96,8 +96,11 @@ func checkDone(t *testing.T, done leak.Action, was, now *authkey.Record, before 
 		}
 	case leak.Shortened:
 		least, most := before.Add(24*time.Hour-time.Second), time.Now().Add(24*time.Hour)
-		if now.ExpiresAt.Before(least) || now.ExpiresAt.After(most) || now.Reason != reason || now.State != authkey.StateActive {
-			t.Errorf("ends at %v because %q, key %s", now.ExpiresAt, now.Reason, now.State)
+		if end := credential.ExpiresAt; end.Before(least) || end.After(most) || credential.Reason != reason {
+			t.Errorf("ends at %v because %q", end, credential.Reason)
+		}
+		if !now.ExpiresAt.Equal(was.ExpiresAt) || now.State != authkey.StateActive {
+			t.Errorf("the key is %s and ends at %v, ended at %v", now.State, now.ExpiresAt, was.ExpiresAt)
 		}
 	}
 }

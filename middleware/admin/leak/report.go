@@ -160,10 +160,9 @@ func (h *Handler) apply(ctx context.Context, report *Report) error {
 	switch {
 	case policy.action == KeyRevoked:
 		changed, err = h.issuer.SetState(ctx, record.Org, record.ID, record.Revision, authkey.StateRevoked, reason)
-	case policy.action == Shortened && sooner && end.After(record.NotBefore):
-		changed, err = h.issuer.Change(ctx, record.Org, record.ID, record.Revision, authkey.Changes{ExpiresAt: &end, Reason: &reason})
-	case policy.action == Revoked, policy.action == Shortened && sooner:
-		policy.action = Revoked
+	case policy.action == Shortened && sooner:
+		changed, err = h.issuer.EndCredential(ctx, record.Org, record.ID, report.Credential, record.Revision, end, reason)
+	case policy.action == Revoked:
 		changed, err = h.issuer.RevokeCredential(ctx, record.Org, record.ID, report.Credential, record.Revision, reason)
 	default:
 		return nil
@@ -177,7 +176,7 @@ func (h *Handler) apply(ctx context.Context, report *Report) error {
 	return err
 }
 
-// shortened returns when a key is to end by a policy, and whether that is sooner than its credential ends anyway.
+// shortened returns when a credential is to end by a policy, and whether that is sooner than it ends anyway.
 func (h *Handler) shortened(policy Policy, record *authkey.Record, credential *authkey.Credential) (end time.Time, sooner bool) {
 	end = h.now().Add(policy.within).UTC()
 	after := func(t time.Time) bool { return t.IsZero() || t.After(end) }
