@@ -71,11 +71,11 @@ func takings() []taking {
 // replica has the key in its cache all the time; the other forgets it so soon that it always reads it anew.
 func TestChangeActsOnTheNextRequestUnderLoad(t *testing.T) {
 	t.Parallel()
-	eachDeployment(t, func(t *testing.T, dial func() redis.UniversalClient) {
+	eachDeployment(t, func(t *testing.T, dial func(*testing.T) redis.UniversalClient) {
 		for _, taken := range takings() {
 			t.Run(taken.name, func(t *testing.T) {
-				customer := newCustomer(t, dial()) // the third party
-				replicas := []*service{newService(t, dial(), time.Minute), newService(t, dial(), time.Microsecond)}
+				customer := newCustomer(t, dial(t)) // the third party
+				replicas := []*service{newService(t, dial(t), time.Minute), newService(t, dial(t), time.Microsecond)}
 				load := startLoad(t, replicas, customer.key, taken)
 				load.warm.Wait()
 				err := taken.take(t.Context(), customer)

@@ -106,15 +106,15 @@ func newCustomer(t *testing.T, rdb redis.UniversalClient) *customer {
 }
 
 // eachDeployment runs a test on a standalone and on a cluster; dial gives each replica a client of its own.
-func eachDeployment(t *testing.T, test func(t *testing.T, dial func() redis.UniversalClient)) {
+func eachDeployment(t *testing.T, test func(t *testing.T, dial func(*testing.T) redis.UniversalClient)) {
 	t.Helper()
 	t.Run("standalone", func(t *testing.T) {
 		t.Parallel()
-		test(t, func() redis.UniversalClient { return redistest.Standalone(t) })
+		test(t, func(t *testing.T) redis.UniversalClient { return redistest.Standalone(t) })
 	})
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
-		test(t, func() redis.UniversalClient { return redistest.Cluster(t) })
+		test(t, func(t *testing.T) redis.UniversalClient { return redistest.Cluster(t) })
 	})
 }
 
