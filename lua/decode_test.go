@@ -174,10 +174,10 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 			if err != nil {
 				t.Fatalf("ReadFile: %v", err)
 			}
-			// read.lua goes through KEYS. A policy's keys come from next_key alone, in state.lua. What audit.lua is
-			// given is looked at where that is.
-			names := map[string]bool{"key": strings.Contains(string(text), "for i, key in ipairs(KEYS)") || file == "audit.lua", "p.key": true, "p.holds": true}
-			for _, given := range regexp.MustCompile(`(?:=|return) trail\(([^,]*)`).FindAllStringSubmatch(string(text), -1) {
+			// read.lua goes through KEYS. A policy's keys come from next_key alone, in state.lua. What audit.lua and
+			// stamp.lua are given is looked at where that is.
+			names := map[string]bool{"key": strings.Contains(string(text), "for i, key in ipairs(KEYS)") || file == "audit.lua", "epoch": file == "stamp.lua", "p.key": true, "p.holds": true}
+			for _, given := range regexp.MustCompile(`(?:=|return) (?:trail|next_stamp)\(([^,]*)`).FindAllStringSubmatch(string(text), -1) {
 				if !regexp.MustCompile(`^(KEYS\[\d\]|.* and next_key\(\))$`).MatchString(given[1]) {
 					t.Errorf("%s: key %q is not from KEYS", given[0], given[1])
 				}

@@ -15,7 +15,7 @@ import (
 //go:embed key.lua
 var keySource string
 
-var keyScript = newScript(auditSource + keySource)
+var keyScript = newScript(auditSource + stampSource + keySource)
 
 // What can stand in the way of reading or changing a key or a project.
 var (

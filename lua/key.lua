@@ -1,5 +1,5 @@
 -- key.lua: writes the record of a key of an org, new or changed, and with the same step the org's `keys` stamp, so
--- that every cached key of the org is old from then on. After audit.lua, which is part of the script.
+-- that every cached key of the org is old from then on. After audit.lua and stamp.lua, which are part of the script.
 --
 -- KEYS   1 the org's epoch; 2 the key: a hash; 3 the org's index of keys; 4 its index of projects; 5 its audit
 --        trail; from 6 on the credentials that are new: strings
@@ -37,7 +37,7 @@ end
 -- These fail before anything is written where a key holds something else.
 redis.call('ZCARD', index)
 redis.call('ZCARD', projects)
-local stamp = tonumber(redis.call('HGET', epoch, 'keys') or '')
+local stamp = next_stamp(KEYS[1], 'keys', now)
 local note = trail(KEYS[5], ARGV[11], ARGV[12], ARGV[13])
 
 redis.call('HSET', key, 'org', org, 'project', project, 'state', state, 'revision', revision,
@@ -51,9 +51,7 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
 end
 for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[10]) end
 if raise == '1' then
-  -- Damage must not stand in the way of a revocation: a stamp that is no number counts as none.
-  if not stamp or stamp < 1 or stamp >= 9007199254740991 then stamp = 0 end
-  redis.call('HSET', epoch, 'keys', string.format('%.0f', math.max(now, math.floor(stamp) + 1)))
+  redis.call('HSET', epoch, 'keys', stamp)
 end
 note()
 return answer(1)

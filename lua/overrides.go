@@ -13,7 +13,7 @@ import (
 //go:embed overrides.lua
 var overridesSource string
 
-var overridesScript = newScript(auditSource + overridesSource)
+var overridesScript = newScript(auditSource + stampSource + overridesSource)
 
 // What can stand in the way of a change to an override.
 var (

@@ -1,6 +1,6 @@
 -- overrides.lua: changes the overrides of an org, or the plans of a bucket, and with the same step the `limits`
--- stamp of their epoch, so that every cached limit is old from then on. After audit.lua, which is part of the
--- script.
+-- stamp of their epoch, so that every cached limit is old from then on. After audit.lua and stamp.lua, which are
+-- part of the script.
 --
 -- KEYS   1 the epoch; 2 what is changed: a hash, id -> JSON; 3 the audit trail, but for 'copy'
 -- ARGV   'set',    id, expected, JSON, until, most    write one; at most so many
@@ -30,14 +30,9 @@ local seal, sum, text = table.remove(ARGV), table.remove(ARGV), table.remove(ARG
 local op, id = ARGV[1], ARGV[2]
 local append = trail(KEYS[3], text, sum, seal)
 
--- Damage must not stand in the way of its repair: what is no stamp counts as none, what is no override
--- as one without members.
-local function stamp_of(text)
-  local n = tonumber(text or '')
-  return n and n >= 1 and n < 9007199254740991 and math.floor(n) or 0
-end
-local stamp = string.format('%.0f', math.max(now, stamp_of(redis.call('HGET', KEYS[1], 'limits')) + 1))
+local stamp = next_stamp(KEYS[1], 'limits', now)
 
+-- Damage must not stand in the way of its repair: what is no override counts as one without members.
 local function decode(text)
   local ok, override = pcall(cjson.decode, text)
   return ok and type(override) == 'table' and override or {}

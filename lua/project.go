@@ -13,7 +13,7 @@ import (
 //go:embed project.lua
 var projectSource string
 
-var projectScript = newScript(auditSource + projectSource)
+var projectScript = newScript(auditSource + stampSource + projectSource)
 
 // ProjectReading is what a project is set to. Record and Seal are the caller's; the zero Revision: nothing is set.
 type ProjectReading struct {

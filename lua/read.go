@@ -11,6 +11,9 @@ var readSource string
 
 var readScript = newScript(readSource)
 
+//go:embed stamp.lua
+var stampSource string // a part of each script that raises a stamp
+
 // Epoch is what an org's caches are checked against.
 type Epoch struct {
 	Now    int64 // Redis time, microseconds since 1970
