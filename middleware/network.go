@@ -22,7 +22,7 @@ func ClientNetwork(trusted ...netip.Prefix) Key {
 		err = fmt.Errorf("middleware: ClientNetwork: %w", err)
 	}
 	return Key{Name: "network", err: err, Of: func(r *http.Request) string {
-		addr, _ := clientAddr(r, networks)
+		addr, _ := ClientAddr(r, networks...)
 		if addr.Is4() {
 			return addr.String()
 		}
@@ -34,26 +34,17 @@ func ClientNetwork(trusted ...netip.Prefix) Key {
 	}}
 }
 
-// ClientAddr returns the address of the client that a request comes from, IPv4 inside IPv6 as IPv4 and without a zone. It
-// is read as ClientNetwork reads it, with the networks of your own proxies, which need no check here. told is false where
-// it cannot be told: where a trusted proxy did not say, in a way that can be read, whom it had its request from.
+// ClientAddr returns the address nearest to the client that is known, IPv4 inside IPv6 as IPv4 and without a
+// zone; the zero Addr where none is. It is read as ClientNetwork reads it, with the networks of your own proxies.
+// told is false where that is not the client's: where a trusted proxy did not say, in a way that can be read, whom
+// it had its request from.
 func ClientAddr(r *http.Request, trusted ...netip.Prefix) (addr netip.Addr, told bool) {
-	return clientAddr(r, trusted)
-}
-
-// Within reports whether an address is in one of the networks, of which those of IPv4 may be written inside IPv6.
-func Within(addr netip.Addr, networks []netip.Prefix) bool { return within(plainAddr(addr), networks) }
-
-// clientAddr returns the address nearest to the client that is known, IPv4 inside IPv6 as IPv4 and without a
-// zone; the zero Addr where none is. told is false where that is not the client's: where a trusted proxy did
-// not say, in a way that can be read, whom it had its request from.
-func clientAddr(r *http.Request, trusted []netip.Prefix) (addr netip.Addr, told bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}, false
 	}
 	addr = plainAddr(peer.Addr())
-	if !within(addr, trusted) {
+	if !Within(addr, trusted) {
 		return addr, true
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -63,7 +54,7 @@ func clientAddr(r *http.Request, trusted []netip.Prefix) (addr netip.Addr, told 
 			return addr, false // what a trusted proxy did not write is not believed, nor anything before it
 		}
 		addr = plainAddr(hop)
-		if !within(addr, trusted) {
+		if !Within(addr, trusted) {
 			return addr, true
 		}
 	}
@@ -91,8 +82,10 @@ func unmapped(trusted []netip.Prefix) ([]netip.Prefix, error) {
 	return networks, nil
 }
 
-// within reports whether an address is in one of the networks, which may be written as IPv4 inside IPv6.
-func within(addr netip.Addr, networks []netip.Prefix) bool {
+// Within reports whether an address is in one of the networks. Either may be written as IPv4 inside IPv6, and a zone
+// of the address says nothing.
+func Within(addr netip.Addr, networks []netip.Prefix) bool {
+	addr = plainAddr(addr)
 	for _, n := range networks {
 		if plainNetwork(n).Contains(addr) {
 			return true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,21 +26,27 @@ const (
 // addresses, for then clients could name their own.
 func WithTrustedProxies(networks ...netip.Prefix) Option {
 	return optionFunc(func(c *config) error {
-		plain, err := unmapped(networks)
-		if err != nil {
+		if len(networks) == 0 {
+			return errors.New("middleware: WithTrustedProxies needs at least one network")
+		}
+		if err := ValidateProxies(networks); err != nil {
 			return fmt.Errorf("middleware: WithTrustedProxies: %w", err)
 		}
-		for i, n := range plain {
-			if n.Bits() == 0 {
-				err = errors.Join(err, fmt.Errorf("middleware: WithTrustedProxies: number %d, %v, trusts everybody", i+1, networks[i]))
-			}
-		}
-		if len(networks) == 0 {
-			err = errors.New("middleware: WithTrustedProxies needs at least one network")
-		}
-		c.proxies = plain
-		return err
+		c.proxies = slices.Clone(networks)
+		return nil
 	})
+}
+
+// ValidateProxies returns what is wrong with the networks of one's own proxies, nil if nothing: one that is none, and
+// one with all addresses, for then clients could name their own.
+func ValidateProxies(networks []netip.Prefix) error {
+	plain, err := unmapped(networks)
+	for i, n := range plain {
+		if n.Bits() == 0 {
+			err = errors.Join(err, fmt.Errorf("number %d, %v, trusts everybody", i+1, networks[i]))
+		}
+	}
+	return err
 }
 
 // restrict refuses a request from a network or a page that the identity's key is not for. A zone of an IPv6
@@ -49,7 +56,7 @@ func (c *config) restrict(r *http.Request, id *authkey.Identity) *Error {
 		return nil
 	}
 	if len(id.Networks) > 0 {
-		if addr, told := clientAddr(r, c.proxies); !told || !within(addr, id.Networks) {
+		if addr, told := ClientAddr(r, c.proxies...); !told || !Within(addr, id.Networks) {
 			return errForbidden(CodeNetwork, "The credential may not be used from this network.", "")
 		}
 	}

@@ -56,7 +56,7 @@ func (k *adminKeys) Authorize(r *http.Request) (Actor, error) {
 
 // Err tells New that there is no verifier, or which trusted network is none.
 func (k *adminKeys) Err() error {
-	if err := validNetworks(k.trusted); err != nil {
+	if err := middleware.ValidateProxies(k.trusted); err != nil {
 		return fmt.Errorf("%w authorizer: Keys: %w", ErrInvalid, err)
 	}
 	if k.verifier == nil {

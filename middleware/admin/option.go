@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -213,21 +212,10 @@ func WithTrustedProxies(networks ...netip.Prefix) Option {
 		if len(networks) == 0 {
 			return fmt.Errorf("%w option: WithTrustedProxies needs at least one network", ErrInvalid)
 		}
-		if err := validNetworks(networks); err != nil {
+		if err := middleware.ValidateProxies(networks); err != nil {
 			return fmt.Errorf("%w option: WithTrustedProxies: %w", ErrInvalid, err)
 		}
 		c.proxies = networks
 		return nil
 	})
-}
-
-// validNetworks refuses what is no network, and what trusts everybody.
-func validNetworks(networks []netip.Prefix) error {
-	var faults []error
-	for i, n := range networks {
-		if !n.IsValid() || n.Bits() == 0 {
-			faults = append(faults, fmt.Errorf("network number %d, %v, is none of your own", i+1, n))
-		}
-	}
-	return errors.Join(faults...)
 }

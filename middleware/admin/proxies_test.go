@@ -58,7 +58,7 @@ func TestAuditKnowsWhoIsBehindAProxy(t *testing.T) {
 
 func TestTrustedProxiesAreNetworks(t *testing.T) {
 	t.Parallel()
-	for _, networks := range [][]netip.Prefix{nil, make([]netip.Prefix, 1), {netip.MustParsePrefix("0.0.0.0/0")}} {
+	for _, networks := range [][]netip.Prefix{nil, make([]netip.Prefix, 1), {netip.MustParsePrefix("0.0.0.0/0")}, {netip.MustParsePrefix("::ffff:0:0/96")}} {
 		if _, err := admin.New(admin.BearerToken(token), admin.WithTrustedProxies(networks...)); !errors.Is(err, admin.ErrInvalid) {
 			t.Errorf("WithTrustedProxies(%v): %v", networks, err)
 		}
