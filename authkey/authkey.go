@@ -86,12 +86,9 @@ const (
 	StateRevoked State = "revoked"
 )
 
-// Validate reports ErrInvalid for a state that does not exist and for a reason longer than 256 bytes or
-// with control characters. For implementations of Store.
-func (s State) Validate(reason string) error {
-	if s != StateActive && s != StateDisabled && s != StateRevoked {
-		return fmt.Errorf("%w: state %.20q: want %q, %q or %q", ErrInvalid, s, StateActive, StateDisabled, StateRevoked)
-	}
+// ValidateReason reports ErrInvalid for a reason longer than 256 bytes, not of UTF-8, or with control characters. For
+// whoever takes one from others.
+func ValidateReason(reason string) error {
 	if !validText(reason, maxReasonLen) {
 		return fmt.Errorf("%w: reason: want up to %d bytes of UTF-8 without control characters", ErrInvalid, maxReasonLen)
 	}

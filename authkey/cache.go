@@ -88,7 +88,8 @@ func (c *cache[V]) len() int {
 	return len(c.entries)
 }
 
-// entry is a credential of a record as the verifier needs it, with the identity made once. Immutable, but for what used points to.
+// entry is a credential of a record as the verifier needs it, with the identity made once. Immutable, but for what used
+// points to.
 type entry struct {
 	identity  Identity
 	state     State // of the key, or StateRevoked where the credential is

@@ -187,15 +187,8 @@ func (r *Record) forget(at time.Time) {
 // RevokeCredential revokes one credential of a key of an org, as Change does; its others stay. ErrUnknown when the key
 // has no such credential. One that is revoked stays as it is.
 func (i *Issuer) RevokeCredential(ctx context.Context, org, id, credential string, revision int64, reason string) (Record, error) {
-	return i.update(ctx, org, id, revision, "credential.revoke", func(r *Record) error {
-		c := r.Credential(credential)
-		if c == nil {
-			return ErrUnknown
-		}
-		if c.RevokedAt.IsZero() {
-			c.RevokedAt, c.Reason = stored(i.now()), reason
-		}
-		return nil
+	return i.updateCredential(ctx, org, id, credential, revision, "credential.revoke", func(c *Credential) {
+		c.RevokedAt, c.Reason = stored(i.now()), reason
 	})
 }
 
@@ -207,13 +200,22 @@ func (i *Issuer) EndCredential(ctx context.Context, org, id, credential string, 
 	if end.IsZero() {
 		return Record{}, fmt.Errorf("%w: record: ExpiresAt: want a time", ErrInvalid)
 	}
-	return i.update(ctx, org, id, revision, "credential.end", func(r *Record) error {
+	return i.updateCredential(ctx, org, id, credential, revision, "credential.end", func(c *Credential) {
+		if earlier(c.ExpiresAt, end) != c.ExpiresAt {
+			c.ExpiresAt, c.Reason = end, reason
+		}
+	})
+}
+
+// updateCredential edits one credential of a key, unless it is revoked.
+func (i *Issuer) updateCredential(ctx context.Context, org, id, credential string, revision int64, action string, edit func(*Credential)) (Record, error) {
+	return i.update(ctx, org, id, revision, action, func(r *Record) error {
 		c := r.Credential(credential)
 		if c == nil {
 			return ErrUnknown
 		}
-		if c.RevokedAt.IsZero() && earlier(c.ExpiresAt, end) != c.ExpiresAt {
-			c.ExpiresAt, c.Reason = end, reason
+		if c.RevokedAt.IsZero() {
+			edit(c)
 		}
 		return nil
 	})

@@ -19,7 +19,7 @@ const (
 
 func asIs(text string) (string, error) { return text, nil }
 
-func reasonOf(text string) (string, error) { return text, authkey.StateRevoked.Validate(text) }
+func reasonOf(text string) (string, error) { return text, authkey.ValidateReason(text) }
 
 // networkOf takes nothing that could be meant otherwise: no address without bits, no bits beyond them.
 func networkOf(text string) (netip.Prefix, error) {
