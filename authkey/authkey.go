@@ -42,6 +42,8 @@ var (
 	ErrNotYetValid = errors.New("authkey: key not yet valid")
 	// ErrSuspended: the key is good, but the project that it belongs to is suspended.
 	ErrSuspended = errors.New("authkey: suspended project")
+	// ErrForbidden: the credential is good, but must not be used for this. For those who add checks of their own.
+	ErrForbidden = errors.New("authkey: forbidden")
 	// ErrUnavailable: nobody could tell whether the key is good, because the store did not answer, or
 	// not in time. It says nothing about the key: answer 503, not 401.
 	ErrUnavailable = errors.New("authkey: store unavailable")

@@ -19,7 +19,8 @@ type Presented struct {
 	_ [0]func() // not comparable
 	// A pointer, so that fmt shows an address and no text where it meets a Presented in an unexported
 	// field and may not call its methods.
-	key *string
+	key          *string
+	presentation *Presentation
 }
 
 // NewPresented takes what a caller showed, as it is. Nothing is checked here. One small allocation.
