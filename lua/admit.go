@@ -140,6 +140,9 @@ type Held struct {
 type Check struct {
 	// Epochs are compared, at most two.
 	Epochs []Held
+	// Token is looked up in what is revoked, if there is one. Whoever is not to be stopped by that, as to Settle what
+	// was begun, leaves it out.
+	Token *Token
 	// From and Until bound the Redis time in which Charges holds the effective limits; outside, the
 	// check is stale. The zero Until is MaxTime.
 	From, Until int64
@@ -160,7 +163,7 @@ type Check struct {
 //
 // An error means that the caller does not know what was charged. The call is never repeated by the
 // client. Cost: one command, and in Redis one read and at most one write for each charge; three reads and up to
-// six writes more where it has holds.
+// six writes more where it has holds; one read more for a token.
 func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
 	keys := make([]string, 0, 4*len(checks))
 	args := make([]any, 0, 24*len(checks))
@@ -184,6 +187,7 @@ func appendCheck(keys []string, args []any, check *Check) ([]string, []any) {
 		keys = append(keys, check.Epochs[i].Key)
 		args = append(args, given(check.Epochs[i].Keys), given(check.Epochs[i].Limits))
 	}
+	keys, args = appendToken(keys, args, check.Token)
 	until, mode, id := check.Until, check.Mode, check.ID
 	if until == 0 {
 		until = MaxTime

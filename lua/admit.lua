@@ -1,11 +1,13 @@
 -- admit.lua: decides checks; each check charges all of its policies or none. After audit.lua, algorithms.lua and
 -- state.lua, which are part of the script.
 --
--- KEYS   for each check: its epochs; then for each policy its state, and its holds if it has any ('h' has
---        nothing else); then the audit trail, if there is an entry for it
+-- KEYS   for each check: its epochs; then what is revoked of the org, if there is a token; then for each policy its
+--        state, and its holds if it has any ('h' has nothing else); then the audit trail, if there is an entry for it
 -- ARGV   for each check:
 --          epochs         how many are compared, 0 to 2; then for each the stamps that the caller holds:
 --            keys, limits   '-' is not compared
+--          names          that a token can be revoked under, 0 to 4; 0: there is no token. Then, if there are any:
+--            issued, name...  when it was made, in seconds since 1970, 0 if it does not tell; fields of revocation.lua
 --          from, until    the Redis times between which the caller's limits are the effective ones
 --          mode           'charge'   take the units, or hold them, if all of it fits
 --                         'peek'     the same, and write nothing
@@ -33,7 +35,8 @@
 -- Reply  flat: now, then for each check: status; for each epoch keys, limits (stored stamps; 0 where none);
 --        and, if the status is 0 or 1, for each policy: done, held, start, window, current, previous, ends,
 --        was, change
---          status         0 refused, 1 allowed, 2 stale (did nothing), 3 a number is out of bounds
+--          status         0 refused, 1 allowed, 2 stale (did nothing), 3 a number is out of bounds, 4 the token is
+--                         revoked (did nothing), whether or not it is stale as well
 --          done           'charge', 'peek': 1 if it fits, else 0; 'settle', 'renew': 1, or 0 if there is no
 --                         such hold (any more), and then nothing was taken; 'refund': units given back; 'reset': 1
 --          held           units that are held now; they count besides the others
@@ -41,6 +44,7 @@
 --          was, change    the capacity that its units were taken under, and what becomes of them
 
 local modes = {}
+local ISSUED = 9007199254 -- in seconds the last that is before the largest stamp
 
 -- What decides looks at every policy first and writes only when all enforced ones fit.
 local function decide(policies, id, peek)
@@ -125,6 +129,23 @@ local function compare(epochs)
   return stale
 end
 
+-- revoked reads the token of a check, and returns whether one of its names is revoked: whether an entry, as
+-- revocation.lua writes them, has not ended and is later than the token. What cannot be read revokes: closed by default.
+local function revoked(names)
+  local issued, fields = (integer(next_arg(), 0, ISSUED) or 0) * 1000000, {}
+  for i = 1, names do fields[i] = next_arg() end
+  local entries = redis.pcall('HMGET', next_key(), unpack(fields))
+  if entries.err then return true end
+  for i = 1, names do
+    if entries[i] then
+      local stamp, till = string.match(entries[i], '^(%d+) (%d+) ')
+      stamp, till = integer(stamp or '', 1, TIME), integer(till or '', 1, TIME)
+      if not stamp or not till or now < till and issued < stamp then return true end
+    end
+  end
+  return false
+end
+
 -- entry reads that of a reset, and returns what appends it.
 local function entry()
   local text, sum, seal = next_arg(), next_arg(), next_arg()
@@ -136,6 +157,9 @@ while arg < #ARGV do
   if not epochs then return redis.error_reply('ERR admit: the number of epochs is not one') end
   reply[status] = 3
   local stale = compare(epochs)
+  local names = integer(next_arg(), 0, 4)
+  if not names then return redis.error_reply('ERR admit: the number of names is not one') end
+  local barred = names > 0 and revoked(names)
   local from, till, mode, id, at = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME), modes[next_arg()], next_arg(), next_arg()
   at = integer(at, 0, TIME) or at == '-' and now
   local n = integer(next_arg(), 0, #ARGV)
@@ -146,7 +170,9 @@ while arg < #ARGV do
     valid = valid and policies[i]
   end
   local append = mode == modes.reset and entry()
-  if valid and (stale or now < from or now >= till) then
+  if valid and barred then
+    reply[status] = 4
+  elseif valid and (stale or now < from or now >= till) then
     reply[status] = 2
   elseif valid then
     local states

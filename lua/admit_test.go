@@ -45,9 +45,9 @@ func admit(t *testing.T, conn *lua.Conn, checks ...lua.Check) []lua.Answer {
 func TestAdmitRefusesNumbers(t *testing.T) {
 	t.Parallel()
 	script := redis.NewScript(admitSource(t))
-	good := []any{0, 0, int64(lua.MaxTime), "charge", "id", "-", 1, "f", 10, 3_600_000_000, "-", "-", "-", 1, 1}
+	good := []any{0, 0, 0, int64(lua.MaxTime), "charge", "id", "-", 1, "f", 10, 3_600_000_000, "-", "-", "-", 1, 1}
 	fields := map[string]int{
-		"from": 1, "until": 2, "mode": 3, "at": 5, "algorithm": 7, "limit": 8, "window": 9, "extra": 10, "change": 11, "units": 13, "role": 14,
+		"from": 2, "until": 3, "mode": 4, "at": 6, "algorithm": 8, "limit": 9, "window": 10, "extra": 11, "change": 12, "units": 14, "role": 15,
 	}
 	words := []string{
 		"", "x", "-1", "nan", "-nan", "inf", "-inf", "1e300", "1.5", "0.1", "-0.5", "1e16", "9007199254740992",
@@ -80,13 +80,13 @@ func TestAdmitRefusesNumbers(t *testing.T) {
 				bad(name, at, word)
 			}
 		}
-		bad("limit", 8, int64(lua.MaxUnits+1))
-		bad("units", 13, int64(lua.MaxUnits+1))
-		bad("window", 9, int64(lua.MaxWindow+1))
-		bad("window", 9, 0)
-		bad("change", 11, 4)
-		bad("algorithm", 7, "fs")
-		bad("algorithm", 7, "h") // needs a lease
+		bad("limit", 9, int64(lua.MaxUnits+1))
+		bad("units", 14, int64(lua.MaxUnits+1))
+		bad("window", 10, int64(lua.MaxWindow+1))
+		bad("window", 10, 0)
+		bad("change", 12, 4)
+		bad("algorithm", 8, "fs")
+		bad("algorithm", 8, "h") // needs a lease
 	})
 }
 

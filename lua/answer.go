@@ -14,6 +14,7 @@ const (
 	Allowed               // all enforced charges fit, and were taken unless this was a peek
 	Stale                 // a stamp differs, or the time is not within From and Until; nothing was done
 	Invalid               // a number of the check is out of its bounds; nothing was done
+	Revoked               // the token is revoked; nothing was done, and nobody looked whether the check is stale
 )
 
 // State is a policy's count after the check.
@@ -71,6 +72,10 @@ func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
 			}
 			n = n[charges*stateLen:]
 		case Stale, Invalid:
+		case Revoked:
+			if checks[i].Token == nil {
+				return nil, fmt.Errorf("%w: admit calls the token revoked of check %d, which has none", ErrReply, i)
+			}
 		default:
 			return nil, fmt.Errorf("%w: admit answered status %d", ErrReply, a.Status)
 		}

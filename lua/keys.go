@@ -28,6 +28,12 @@ func ProjectsKey(org string) string { return orgKey(org, "projects") }
 // ProjectIndexKey names the sorted set that lists the projects of an org.
 func ProjectIndexKey(org string) string { return orgKey(org, "projects", "index") }
 
+// RevokedKey names the hash of what is revoked of an org's tokens, by RevokedName.
+func RevokedKey(org string) string { return orgKey(org, "revoked") }
+
+// RevokedUntilKey names the sorted set that lists the fields of RevokedKey by when they end.
+func RevokedUntilKey(org string) string { return orgKey(org, "revoked", "until") }
+
 // AuditKey names the stream of changes of an org; with "", that of the plans.
 func AuditKey(org string) string {
 	if org == "" {
@@ -132,6 +138,18 @@ const (
 	version = "tg1"
 	hex     = "0123456789ABCDEF"
 )
+
+// RevokedName names what a kind of name revokes: the field of RevokedKey.
+func RevokedName(kind NameKind, issuer, value string) string {
+	var b strings.Builder
+	b.Grow(len(kind) + len(issuer) + len(value) + 10)
+	appendEscaped(&b, string(kind))
+	b.WriteByte(':')
+	appendEscaped(&b, issuer)
+	b.WriteByte(':')
+	appendEscaped(&b, value)
+	return b.String()
+}
 
 func orgKey(org string, parts ...string) string {
 	return join(bucket.Of(org), org, parts...)

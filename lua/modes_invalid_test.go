@@ -22,16 +22,16 @@ func TestModesRefuseNumbers(t *testing.T) {
 		at   int
 		more []any // out of the bounds of this one
 	}{
-		{"mode", 3, []any{"-", "Charge", "charges", "__index", "0"}},
-		{"at", 5, nil},
-		{"algorithm", 7, []any{"F", "fs", "-"}},
-		{"limit", 8, []any{"-", int64(lua.MaxUnits + 1)}},
-		{"window", 9, []any{"-", 0, int64(lua.MaxWindow + 1)}},
-		{"extra", 10, nil},
-		{"change", 11, []any{4}},
-		{"lease", 12, []any{int64(lua.MaxLease + 1)}},
-		{"units", 13, []any{"-", int64(lua.MaxUnits + 1)}},
-		{"held or role", 14, []any{"-", int64(lua.MaxUnits + 1)}},
+		{"mode", 4, []any{"-", "Charge", "charges", "__index", "0"}},
+		{"at", 6, nil},
+		{"algorithm", 8, []any{"F", "fs", "-"}},
+		{"limit", 9, []any{"-", int64(lua.MaxUnits + 1)}},
+		{"window", 10, []any{"-", 0, int64(lua.MaxWindow + 1)}},
+		{"extra", 11, nil},
+		{"change", 12, []any{4}},
+		{"lease", 13, []any{int64(lua.MaxLease + 1)}},
+		{"units", 14, []any{"-", int64(lua.MaxUnits + 1)}},
+		{"held or role", 15, []any{"-", int64(lua.MaxUnits + 1)}},
 	}
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		t.Parallel()
@@ -43,7 +43,7 @@ func TestModesRefuseNumbers(t *testing.T) {
 			admit(t, conn, lua.Check{Charges: []lua.Charge{c}})
 			keys := []string{c.Key, lua.HoldsKey(c.Key)}
 			before := dumps(t, rdb, keys)
-			good := []any{0, 0, int64(lua.MaxTime), string(mode), "a", "-", 1, "f", 10, 3_600_000_000, "-", "-", 60_000_000, 3, 3}
+			good := []any{0, 0, 0, int64(lua.MaxTime), string(mode), "a", "-", 1, "f", 10, 3_600_000_000, "-", "-", 60_000_000, 3, 3}
 			for _, field := range fields {
 				for _, word := range slices.Concat(words, field.more) {
 					args := slices.Clone(good)

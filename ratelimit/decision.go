@@ -19,6 +19,8 @@ type Decision struct {
 	Allowed bool
 	// At is the Redis time of the decision.
 	At time.Time
+	// TokenChecked tells that the Request's Token was looked up in the same call, and that nothing revokes it.
+	TokenChecked bool
 	// Hold names what the request holds, for Settle and Renew: the Request's own Hold or, if that was empty, a
 	// new one. Nothing is held under it if the request was refused, or nothing limits it. Empty if it asked to hold
 	// nothing.

@@ -49,8 +49,9 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 // It makes one Redis call, and one or two more when the org's overrides are not in memory or were
 // changed, and as many when its plan is not or was. It returns within the timeout and as soon as ctx ends.
 //
-// Errors: ErrInvalid and ErrStale took nothing. ErrUnavailable means that nobody knows: the charges may
-// have been taken, once; it wraps the context's error where that was the cause.
+// Errors: ErrInvalid, ErrRevoked and ErrStale took nothing; a request that is both revoked and stale is ErrRevoked.
+// ErrUnavailable means that nobody knows: the charges may have been taken, once; it wraps the context's error where
+// that was the cause.
 func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
 	mode := lua.Take
 	if r.Peek {
@@ -94,6 +95,8 @@ func (l *Limiter) put(ctx context.Context, r *Request, check lua.Check) (Decisio
 			return r.decision(a, limits, check.Mode), nil
 		case lua.Invalid:
 			return Decision{}, fmt.Errorf("%w request: Redis refused a number of it", ErrInvalid)
+		case lua.Revoked:
+			return Decision{}, ErrRevoked
 		}
 		l.stale.Add(1)
 		now, known = a.Now, true

@@ -28,6 +28,9 @@ var (
 	// ErrStale: the request's Epoch is not the org's: a key of the org was changed after the identity
 	// was read. Nothing was taken. Read the identity anew and ask again.
 	ErrStale = errors.New("ratelimit: stale identity")
+	// ErrRevoked: the request's Token is revoked, or what is stored of its revocation cannot be read. Nothing was
+	// taken, and waiting does not help.
+	ErrRevoked = errors.New("ratelimit: revoked token")
 	// ErrNotFound: there is no such override or plan.
 	ErrNotFound = errors.New("ratelimit: not found")
 	// ErrConflict: the override or plan was changed by somebody else. Nothing was changed.

@@ -16,6 +16,9 @@ type Request struct {
 	Org, Project, Key string
 	// Epoch is the stamp that the identity was read under. Zero is not compared.
 	Epoch int64
+	// Token is the bearer token by which the identity was authenticated, where its revocation is still to be looked
+	// up: the same call does, on an Admit. Nil, the default: nothing is looked up. It needs an Org.
+	Token *Token
 	// Plan is the name of the Plan that the identity points to. Empty, the default, or not the name of one: the
 	// policies as coded count, where no override does.
 	Plan string
@@ -32,6 +35,16 @@ type Request struct {
 	Hold string
 
 	preview *Override // in place of the org's that has its selector
+}
+
+// Token is a bearer token under all names that it can be revoked by, as its claims say them, byte for byte: iss, then
+// jti, sub, sid, and client_id or azp. What is empty is no name of it. It is plain data, and is not changed.
+type Token struct {
+	Issuer                       string // up to 512 bytes
+	ID, Subject, Session, Client string // up to 256 bytes each
+	// IssuedAt is iat. A token without one is refused by every revocation of its subject, session or client, as if it
+	// were older than that.
+	IssuedAt time.Time
 }
 
 // Charge asks a policy for units.
@@ -63,6 +76,7 @@ func (r *Request) validate() error {
 	if len(r.Hold) > maxTenant {
 		fault("Hold must be at most %d bytes", maxTenant)
 	}
+	r.validToken(fault)
 	if len(r.Charges) == 0 || len(r.Charges) > lua.MaxPolicies {
 		fault("%d Charges, must be 1 to %d", len(r.Charges), lua.MaxPolicies)
 	}
@@ -93,6 +107,20 @@ func (r *Request) validate() error {
 	return errors.Join(faults...)
 }
 
+// validToken finds faults of the Token.
+func (r *Request) validToken(fault func(format string, args ...any)) {
+	t := r.Token
+	if t == nil {
+		return
+	}
+	if r.Org == "" {
+		fault("Org is empty, but there is a Token")
+	}
+	if len(t.Issuer) > lua.MaxIssuer || max(len(t.ID), len(t.Subject), len(t.Session), len(t.Client)) > lua.MaxName {
+		fault("the Token's Issuer must be at most %d bytes; its ID, Subject, Session and Client at most %d each", lua.MaxIssuer, lua.MaxName)
+	}
+}
+
 // value returns which partition of its kind a charge goes to.
 func (r *Request) value(c *Charge) string {
 	if r.Org != "" {
@@ -118,6 +146,12 @@ func (r *Request) fill(check *lua.Check, from sources, now int64) []effective {
 	}
 	if from.plan != nil {
 		check.Epochs = append(check.Epochs, lua.Held{Key: lua.PlansEpochKey(bucket.Of(r.Org)), Limits: from.plan.stamp})
+	}
+	if decides := check.Mode == lua.Take || check.Mode == lua.Peek; decides && r.Token != nil {
+		t := r.Token
+		check.Token = &lua.Token{
+			Org: r.Org, Issuer: t.Issuer, ID: t.ID, Subject: t.Subject, Session: t.Session, Client: t.Client, IssuedAt: t.IssuedAt,
+		}
 	}
 	limits := make([]effective, len(r.Charges))
 	for i := range r.Charges {
@@ -180,6 +214,8 @@ func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Dec
 		Allowed: a.Status == lua.Allowed,
 		At:      time.UnixMicro(a.Now).UTC(),
 		Results: make([]Result, len(r.Charges)),
+
+		TokenChecked: r.Token != nil && (mode == lua.Take || mode == lua.Peek),
 	}
 	states := a.States
 	for i := range r.Charges {

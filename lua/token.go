@@ -1,0 +1,64 @@
+package lua
+
+import "time"
+
+// NameKind is a kind of name that tokens are revoked under.
+type NameKind string
+
+// The kinds of names.
+const (
+	NameToken   NameKind = "token"   // jti, of one token
+	NameSubject NameKind = "subject" // sub
+	NameSession NameKind = "session" // sid
+	NameClient  NameKind = "client"  // client_id or azp
+)
+
+// Bounds of a name, in bytes.
+const (
+	MaxIssuer = 512
+	MaxName   = 256
+)
+
+// Token is a bearer token as far as it can be revoked. What is empty is no name of it; one without any cannot be
+// revoked.
+type Token struct {
+	Org, Issuer                  string
+	ID, Subject, Session, Client string
+	// IssuedAt is when it was made, to the second. A token that does not tell, or tells of a time before 1970 or after
+	// 2255, is refused by every revocation of one of its names.
+	IssuedAt time.Time
+}
+
+// maxIssued is the last second before MaxTime, which revokes always.
+const maxIssued = MaxTime / 1_000_000
+
+// appendToken appends what admit.lua reads of a token.
+func appendToken(keys []string, args []any, t *Token) ([]string, []any) {
+	if t == nil {
+		return keys, append(args, 0)
+	}
+	at, names := len(args), 0
+	args = append(args, 0, t.issued())
+	for _, name := range [...]struct {
+		kind  NameKind
+		value string
+	}{{NameToken, t.ID}, {NameSubject, t.Subject}, {NameSession, t.Session}, {NameClient, t.Client}} {
+		if name.value != "" {
+			args = append(args, RevokedName(name.kind, t.Issuer, name.value))
+			names++
+		}
+	}
+	if names == 0 {
+		return keys, args[:at+1]
+	}
+	args[at] = names
+	return append(keys, RevokedKey(t.Org)), args
+}
+
+// issued returns the seconds of IssuedAt, 0 where they do not count.
+func (t *Token) issued() int64 {
+	if at := t.IssuedAt.Unix(); at > 0 && at <= maxIssued {
+		return at
+	}
+	return 0
+}
