@@ -1,19 +1,15 @@
 package remotestore
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
-	"unicode"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/jose"
 )
 
 // Bounds of what an identity holds, in bytes and items: those of an authkey.Record.
@@ -24,109 +20,38 @@ const (
 	maxItems  = 64
 )
 
-// object is a JSON object whose names are all different and exactly those that were written.
-type object map[string]jsontext.Value
+// object is a JSON object of which a member may be null instead of absent, but for times.
+type object struct{ jose.Object }
 
-// readObject reads a document that is one object, and nothing after it. Its errors repeat nothing of it.
 func readObject(document []byte) (object, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(document))
-	if d.PeekKind() != '{' {
-		return nil, errors.New("remotestore: want a JSON object")
-	}
-	fault := errors.New("remotestore: no valid JSON object, or a member that is there twice")
-	if _, err := d.ReadToken(); err != nil {
-		return nil, fault
-	}
-	members := object{}
-	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
-		if err != nil {
-			return nil, fault
-		}
-		text := name.String()
-		value, err := d.ReadValue()
-		if err != nil {
-			return nil, fault
-		}
-		members[text] = value.Clone()
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, fault
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, fault
-	}
-	return members, nil
+	o, err := jose.ReadObject(document)
+	return object{o}, err
 }
 
-// text returns a member that is a string of up to most bytes; "" where it is absent or null.
+func (o object) null(name string) bool { return string(o.Object[name]) == "null" }
+
+// text returns a member that is a string of up to most bytes; "" where it is absent.
 func (o object) text(name string, most int) (string, error) {
-	value, ok := o[name]
-	if !ok || value.Kind() == 'n' {
+	if o.null(name) {
 		return "", nil
 	}
-	text, err := unquote(value)
-	if err != nil || len(text) > most || strings.ContainsFunc(text, unicode.IsControl) {
-		return "", fmt.Errorf("remotestore: member %q: want a string of up to %d bytes, without control characters", name, most)
-	}
-	return text, nil
+	return o.Text(name, most)
 }
 
-// texts returns a member that is a list of strings of 1 to most bytes; none where it is absent or null.
+// texts returns a member that is a list of up to 64 strings of 1 to most visible ASCII characters; none where it is
+// absent.
 func (o object) texts(name string, most int) ([]string, error) {
-	value, ok := o[name]
-	if !ok || value.Kind() == 'n' {
+	if o.null(name) {
 		return nil, nil
 	}
-	fault := fmt.Errorf("remotestore: member %q: want a list of up to %d strings of 1 to %d visible ASCII characters", name, maxItems, most)
-	d := jsontext.NewDecoder(bytes.NewReader(value))
-	if value.Kind() != '[' {
-		return nil, fault
+	texts, err := o.Texts(name, most)
+	odd := func(text string) bool {
+		return strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' })
 	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, fault
-	}
-	var texts []string
-	for d.PeekKind() == '"' {
-		item, err := d.ReadToken()
-		if err != nil {
-			return nil, fault
-		}
-		text := item.String()
-		if text == "" || len(text) > most || len(texts) == maxItems || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			return nil, fault
-		}
-		texts = append(texts, text)
-	}
-	if d.PeekKind() != ']' {
-		return nil, fault
+	if err != nil || len(texts) > maxItems || slices.ContainsFunc(texts, odd) {
+		return nil, fmt.Errorf("remotestore: member %q: want a list of up to %d strings of 1 to %d visible ASCII characters", name, maxItems, most)
 	}
 	return texts, nil
-}
-
-// maxSeconds is the end of the year 9999.
-const maxSeconds = 253402300799
-
-// seconds returns a member that is a NumericDate of RFC 7519; ok is false where it is absent.
-func (o object) seconds(name string) (at time.Time, ok bool, err error) {
-	value, ok := o[name]
-	if !ok {
-		return time.Time{}, false, nil
-	}
-	n, err := strconv.ParseFloat(string(value), 64)
-	if value.Kind() != '0' || err != nil || n < 0 || n > maxSeconds {
-		return time.Time{}, false, fmt.Errorf("remotestore: member %q: want seconds since 1970, up to the year 9999", name)
-	}
-	whole := int64(n)
-	return time.Unix(whole, int64((n-float64(whole))*1e9)), true, nil
-}
-
-func unquote(value jsontext.Value) (string, error) {
-	if value.Kind() != '"' {
-		return "", errors.New("remotestore: no string")
-	}
-	text, err := jsontext.AppendUnquote(nil, value)
-	return string(text), err
 }
 
 // members are those of an identity.

@@ -137,7 +137,7 @@ func (c *config) decodeAnswer(status int, header http.Header, body []byte) (*aut
 
 // identityOf returns whom a good answer names, by itself or by its token.
 func (c *config) identityOf(answer object) (*authkey.Identity, error) {
-	if err := answer.exact(append([]string{"token"}, members...)...); err != nil {
+	if err := answer.Exact(append([]string{"token"}, members...)...); err != nil {
 		return nil, failed(Garbage, err)
 	}
 	if token, err := answer.text("token", maxToken); err != nil {

@@ -1,20 +1,18 @@
 package remotestore
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/jose"
 )
 
 // Bounds of a token, in bytes, and of what is forgiven of its times.
 const (
 	maxToken      = 8 << 10
-	maxHeader     = 2 << 10
-	maxKeyID      = 256
 	maxLeeway     = 5 * time.Minute
 	defaultLeeway = 30 * time.Second
 )
@@ -54,11 +52,11 @@ func WithTokens(t Tokens) Option {
 // verifier is Tokens in the form that is looked up.
 type verifier struct {
 	Tokens
-	keys map[string]*Key
+	keys map[string]*jose.Key
 }
 
 func newVerifier(t Tokens) (*verifier, error) {
-	v := &verifier{Tokens: t, keys: map[string]*Key{}}
+	v := &verifier{Tokens: t, keys: map[string]*jose.Key{}}
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%w: WithTokens: "+format, append([]any{authkey.ErrInvalid}, args...)...))
@@ -82,7 +80,8 @@ func newVerifier(t Tokens) (*verifier, error) {
 		if v.keys[key.ID] != nil {
 			fault("key %.40q: the ID is there twice", key.ID)
 		}
-		v.keys[key.ID] = &key
+		verifying := jose.Key(key)
+		v.keys[key.ID] = &verifying
 	}
 	return v, errors.Join(faults...)
 }
@@ -111,66 +110,43 @@ func (v *verifier) identity(token string, now time.Time) (*authkey.Identity, err
 }
 
 // verify returns the claims of a token with a good signature, and judges nothing of them.
-func (v *verifier) verify(token string) (object, error) {
-	if len(token) > maxToken {
-		return nil, fmt.Errorf("remotestore: the token has more than %d bytes", maxToken)
-	}
-	signed, signature, ok := cutLast(token)
-	header, payload, dot := strings.Cut(signed, ".")
-	if !ok || !dot || strings.Contains(payload, ".") || len(header) > maxHeader {
-		return nil, errors.New("remotestore: the token does not have three parts, or too long a header")
-	}
-	var parts [3][]byte
-	for i, part := range []string{header, payload, signature} {
-		var err error
-		if parts[i], err = decodePart(part); err != nil {
-			return nil, err
-		}
-	}
-	key, err := v.keyOf(parts[0])
+func (v *verifier) verify(text string) (object, error) {
+	token, err := jose.Parse(text, maxToken)
 	if err != nil {
-		return nil, err
+		return object{}, fmt.Errorf("remotestore: the token: %w", err)
 	}
-	if err := key.verify(signed, parts[2]); err != nil {
-		return nil, errors.New("remotestore: the signature of the token is wrong")
-	}
-	claims, err := readObject(parts[1])
+	key, err := v.keyOf(&token)
 	if err != nil {
-		return nil, err
+		return object{}, err
 	}
-	return claims, claims.exact(append([]string{"iss", "aud", "exp", "nbf", "iat"}, members...)...)
+	if err := key.Verify(token.Algorithm, token.Signed, token.Signature); err != nil {
+		return object{}, fmt.Errorf("remotestore: the token: %w", err)
+	}
+	claims, err := jose.ReadObject(token.Payload)
+	if err != nil {
+		return object{}, fmt.Errorf("remotestore: the token's claims: %w", err)
+	}
+	return object{claims}, claims.Exact(slices.Concat([]string{"iss", "aud", "exp", "nbf", "iat"}, members)...)
 }
 
 // keyOf returns the key that a header names, if the header asks for nothing else.
-func (v *verifier) keyOf(document []byte) (*Key, error) {
-	header, err := readObject(document)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c"} {
-		if header[name] != nil {
+func (v *verifier) keyOf(token *jose.Compact) (*jose.Key, error) {
+	for _, name := range []string{"jwk", "jku", "x5u", "x5c"} {
+		if token.Header[name] != nil {
 			return nil, fmt.Errorf("remotestore: the token's header has %q", name)
 		}
 	}
-	if err := header.exact("alg", "kid", "typ", "crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c"); err != nil {
-		return nil, err
-	}
-	typ, err := header.text("typ", maxText)
-	if typ = strings.TrimPrefix(strings.ToLower(typ), "application/"); err != nil || !v.accepts(typ) {
+	if !v.accepts(token.Type) {
 		return nil, errors.New("remotestore: the token is of another type")
 	}
-	kid, err := header.text("kid", maxKeyID)
-	if err != nil {
-		return nil, err
-	}
-	key := v.keys[kid]
-	if header["kid"] == nil && len(v.Keys) == 1 {
-		key = &v.Keys[0]
+	key := v.keys[token.KeyID]
+	if !token.HasKeyID && len(v.Keys) == 1 {
+		key = v.keys[v.Keys[0].ID]
 	}
 	if key == nil {
 		return nil, errors.New("remotestore: the token names none of the keys")
 	}
-	if alg, err := header.text("alg", maxWord); err != nil || alg != key.Algorithm {
+	if token.Algorithm != key.Algorithm {
 		return nil, errors.New("remotestore: the token has another algorithm than its key")
 	}
 	return key, nil
@@ -180,7 +156,7 @@ func (v *verifier) accepts(typ string) bool {
 	if v.Type == "" {
 		return typ == "" || typ == "jwt"
 	}
-	return typ == strings.TrimPrefix(strings.ToLower(v.Type), "application/")
+	return typ == jose.MediaType(v.Type)
 }
 
 // judge returns when claims end, if they are meant for us and now.
@@ -189,10 +165,8 @@ func (v *verifier) judge(claims object, now time.Time) (time.Time, error) {
 		return time.Time{}, errors.New("remotestore: the token is of another issuer")
 	}
 	aud, err := claims.texts("aud", maxOrigin)
-	if claims["aud"].Kind() == '"' {
-		var one string
-		one, err = claims.text("aud", maxOrigin)
-		aud = []string{one}
+	if text, ok := jose.Unquote(claims.Object["aud"]); ok {
+		aud, err = []string{text}, nil
 	}
 	meant := false
 	for _, audience := range aud {
@@ -201,7 +175,7 @@ func (v *verifier) judge(claims object, now time.Time) (time.Time, error) {
 	if err != nil || !meant {
 		return time.Time{}, errors.New("remotestore: the token is for another audience")
 	}
-	end, ok, err := claims.seconds("exp")
+	end, ok, err := claims.Seconds("exp")
 	if err != nil || !ok {
 		return time.Time{}, errors.New("remotestore: the token has no end")
 	}
@@ -209,40 +183,9 @@ func (v *verifier) judge(claims object, now time.Time) (time.Time, error) {
 		return time.Time{}, errors.New("remotestore: the token has ended")
 	}
 	for _, name := range []string{"nbf", "iat"} {
-		if from, ok, err := claims.seconds(name); err != nil || ok && from.After(now.Add(v.Leeway)) {
+		if from, ok, err := claims.Seconds(name); err != nil || ok && from.After(now.Add(v.Leeway)) {
 			return time.Time{}, fmt.Errorf("remotestore: the token's %s is in the future, or no time", name)
 		}
 	}
 	return end, nil
-}
-
-// exact refuses names that differ from one of these in case alone, by the folding of Unicode: some readers take
-// one for the other.
-func (o object) exact(names ...string) error {
-	for name := range o {
-		for _, known := range names {
-			if name != known && strings.EqualFold(name, known) {
-				return fmt.Errorf("remotestore: %q is written in another case", known)
-			}
-		}
-	}
-	return nil
-}
-
-// cutLast cuts a text around its last dot.
-func cutLast(text string) (before, after string, ok bool) {
-	at := strings.LastIndexByte(text, '.')
-	if at < 0 {
-		return "", "", false
-	}
-	return text[:at], text[at+1:], true
-}
-
-// decodePart decodes canonical base64url. The package base64 skips line breaks, also where it is strict.
-func decodePart(part string) ([]byte, error) {
-	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
-	if err != nil || strings.ContainsAny(part, "\r\n") {
-		return nil, errors.New("remotestore: a part of the token is not canonical base64url")
-	}
-	return text, nil
 }
