@@ -1,0 +1,46 @@
+package bearer
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
+)
+
+// Introspector tells what a token says that is no JWT; authkey/bearer/introspect asks an endpoint of RFC 7662.
+// Implementations are safe for concurrent use.
+type Introspector interface {
+	// Introspect returns the claims of a token that is active. Errors: authkey.ErrUnknown for one that is not,
+	// authkey.ErrUnavailable where nobody can tell. What the claims come to is judged on each call.
+	Introspect(ctx context.Context, token string) (map[string]json.RawMessage, error)
+}
+
+// Proofs verifies that whoever shows a token has the key that it is bound to (RFC 9449); authkey/bearer/dpop has
+// them. Implementations are safe for concurrent use.
+type Proofs interface {
+	// Check reports whether the proof in a presentation is for the token and by the key of the thumbprint, which
+	// is the token's cnf.jkt. It takes nothing. Errors are *authkey.ProofError.
+	Check(presentation *authkey.Presentation, token, thumbprint string) (Proof, error)
+	// Use remembers a proof, so that it works once. Errors: *authkey.ProofError where it was used before,
+	// authkey.ErrUnavailable where nobody can tell.
+	Use(ctx context.Context, proof Proof) error
+}
+
+// Proof is a proof of possession that was checked.
+type Proof struct {
+	Thumbprint string    // of the key that made it (RFC 7638)
+	ID         string    // jti
+	IssuedAt   time.Time // iat
+}
+
+// Revocations tells which tokens were revoked before their end; authkey/bearer/revocation keeps them in Redis.
+// Implementations are safe for concurrent use.
+type Revocations interface {
+	// Check reports whether a token of an org is revoked by one of its names. Errors: authkey.ErrRevoked, and
+	// authkey.ErrUnavailable where nobody can tell.
+	Check(ctx context.Context, org string, token *authkey.Token) error
+	// Lifetime is for how long a revocation of a subject, a session or a client is remembered. No token may live
+	// longer.
+	Lifetime() time.Duration
+}
