@@ -1,0 +1,46 @@
+package lua
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrProofUsed says that a proof of possession was used before.
+var ErrProofUsed = errors.New("lua: the proof was used before")
+
+// ProofKey names the mark that a proof of possession was used: by the thumbprint of the key that made it, and the id
+// that this key gave it. It has no hash tag, as DigestKey has none, and one length whatever the two hold.
+func ProofKey(thumbprint, id string) string {
+	sum := sha256.Sum256([]byte(Escape(thumbprint) + ":" + Escape(id)))
+	return version + ":proof:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// UseProof marks a proof as used, for so long. ErrProofUsed where it was marked before; any other error means that it
+// may be marked now.
+//
+// One command, and no script, since SET NX decides by itself. It is sent once: were a client to repeat it after a
+// lost reply, it would meet its own mark, and could not tell that from another's.
+func (c *Conn) UseProof(ctx context.Context, thumbprint, id string, life time.Duration) error {
+	reply, err := bounded(ctx, func() (any, error) {
+		cmd := once{redis.NewCmd(ctx, "set", ProofKey(thumbprint, id), 1, "nx", "px", max(life.Milliseconds(), 1))}
+		if err := c.rdb.Process(ctx, cmd); err != nil {
+			return nil, err
+		}
+		return cmd.Result()
+	})
+	switch {
+	case errors.Is(err, redis.Nil):
+		return ErrProofUsed
+	case err != nil:
+		return err
+	case reply != "OK":
+		return fmt.Errorf("%w: SET answered %T", ErrReply, reply)
+	}
+	return nil
+}
