@@ -1,3 +1,20 @@
+// Package bearer answers who is calling for callers with tokens: JWTs of issuers such as an OpenID provider, and opaque
+// ones that an endpoint tells about. It yields the same authkey.Identity as a key does, and stands wherever a verifier
+// of keys stands, alone or [Beside] one.
+//
+//	cache, err := jwks.New() // follows the issuers' keys
+//	tokens, err := bearer.New([]bearer.Issuer{{
+//		URL: "https://login.example.com/", Audiences: []string{"https://api.example.com"},
+//		Keys: cache.Issuer("https://login.example.com/"),
+//	}})
+//	auth := middleware.Authenticate(tokens)
+//
+// golang-jwt does the signatures, behind a front of our own that is strict (authkey/internal/jose): a token is refused
+// unless all readers read it alike, its alg is one of its issuer's and its key's, and its issuer is configured, before
+// anybody is asked for a key. What a token is bound to is proved with each request, and revocations act on the next.
+//
+// It hands out no tokens and knows no logins: those are for an identity provider. Package authtest has an issuer for
+// tests.
 package bearer
 
 import (

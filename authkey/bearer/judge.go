@@ -1,0 +1,192 @@
+package bearer
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/jose"
+)
+
+// judged is a token whose claims are good as far as they can be judged alone.
+type judged struct {
+	token    authkey.Token
+	from, to time.Time // within the leeway; the zero from: always
+	expires  time.Time // exp
+	binding  binding
+}
+
+// judge looks at everything that a token says which needs no key and no one else. It makes no I/O, so that it stands
+// before the look for a key: what is refused here costs nobody a request.
+func (i *issuer) judge(claims jose.Object, now time.Time, introspected bool) (*judged, error) {
+	if err := i.exact(claims); err != nil {
+		return nil, err
+	}
+	j := &judged{token: authkey.Token{Issuer: i.URL, Claims: claims}}
+	if err := j.read(claims); err != nil {
+		return nil, err
+	}
+	if err := i.complete(j, claims, introspected); err != nil {
+		return nil, err
+	}
+	if !i.meant(j.token.Audience, introspected) {
+		return nil, fmt.Errorf("%w: token: it is for another audience", authkey.ErrUnknown)
+	}
+	for path, want := range i.Require {
+		if text, ok := jose.Unquote(j.token.Claim(path)); !ok || text != want {
+			return nil, fmt.Errorf("%w: token: claim %q is not what its issuer's Require says", authkey.ErrUnknown, path)
+		}
+	}
+	if err := i.bound(j, claims, now); err != nil {
+		return nil, err
+	}
+	return j, j.at(now)
+}
+
+// read reads the registered claims.
+func (j *judged) read(claims jose.Object) (err error) {
+	r := &reader{token: &j.token}
+	t := &j.token
+	t.ID, t.Subject, t.Session = r.text(maxID, "jti"), r.text(maxID, "sub"), r.text(maxID, "sid")
+	t.Client, t.ACR = r.text(maxID, "client_id", "azp"), r.text(maxID, "acr")
+	if r.fault != nil {
+		return r.fault
+	}
+	if value := claims["aud"]; value != nil {
+		text, ok := plainText(value, maxURL)
+		t.Audience = []string{text}
+		if !ok {
+			t.Audience, ok = jose.TextsOf(value, maxURL)
+		}
+		if !ok {
+			return fmt.Errorf("%w: token: claim %q: want a string, or a list of strings", authkey.ErrMalformed, "aud")
+		}
+	}
+	if t.AMR, err = claims.Texts("amr", maxID); err != nil {
+		return fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
+	}
+	for _, date := range []struct {
+		name string
+		at   *time.Time
+	}{{"iat", &t.IssuedAt}, {"auth_time", &t.AuthTime}, {"nbf", &j.from}, {"exp", &j.expires}} {
+		if *date.at, _, err = claims.Seconds(date.name); err != nil {
+			return fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
+		}
+	}
+	j.binding, err = bindingOf(claims["cnf"])
+	return err
+}
+
+// needed are the claims that RFC 9068, section 2.2, wants.
+var needed = []string{"iss", "exp", "aud", "sub", "client_id", "iat", "jti"}
+
+// complete refuses tokens that lack a claim, and ID tokens.
+func (i *issuer) complete(j *judged, claims jose.Object, introspected bool) error {
+	lacks := func(name string) error {
+		return fmt.Errorf("%w: token: claim %q is not there", authkey.ErrMalformed, name)
+	}
+	if introspected {
+		return nil
+	}
+	if i.Profile == AccessTokens {
+		for _, name := range needed {
+			if claims[name] == nil {
+				return lacks(name)
+			}
+		}
+	}
+	if claims["exp"] == nil {
+		return lacks("exp")
+	}
+	if j.token.Subject == "" && j.token.Client == "" {
+		return lacks("sub")
+	}
+	for _, name := range []string{"nonce", "at_hash", "c_hash"} {
+		if claims[name] != nil {
+			return fmt.Errorf("%w: token: the claim %q makes it an ID token", authkey.ErrMalformed, name)
+		}
+	}
+	return nil
+}
+
+// meant reports whether the audiences are the service's.
+func (i *issuer) meant(audience []string, introspected bool) bool {
+	if introspected && len(i.Audiences) == 0 {
+		return true
+	}
+	has := func(own string) bool { return slices.Contains(audience, own) }
+	if i.Match == AllAudiences {
+		return !slices.ContainsFunc(i.Audiences, func(own string) bool { return !has(own) })
+	}
+	return slices.ContainsFunc(i.Audiences, has)
+}
+
+// bound tells from when to when a token is good.
+func (i *issuer) bound(j *judged, claims jose.Object, now time.Time) error {
+	if claims["exp"] != nil {
+		j.to = j.expires.Add(i.Leeway)
+	}
+	if claims["nbf"] != nil {
+		j.from = j.from.Add(-i.Leeway)
+	}
+	if j.token.IssuedAt.After(now.Add(i.Leeway)) || j.token.AuthTime.After(now.Add(i.Leeway)) {
+		return fmt.Errorf("%w: token: iat or auth_time is in the future", authkey.ErrNotYetValid)
+	}
+	if i.MaxLifetime == 0 {
+		return nil
+	}
+	if claims["iat"] == nil || claims["exp"] == nil {
+		return fmt.Errorf("%w: token: its lifetime cannot be told, and its issuer has a MaxLifetime", authkey.ErrMalformed)
+	}
+	if j.expires.Sub(j.token.IssuedAt) > i.MaxLifetime {
+		return fmt.Errorf("%w: token: it is good for longer than its issuer's MaxLifetime", authkey.ErrMalformed)
+	}
+	return nil
+}
+
+// at judges the times of a token.
+func (j *judged) at(now time.Time) error {
+	if !j.to.IsZero() && !now.Before(j.to) {
+		return fmt.Errorf("%w: token", authkey.ErrExpired)
+	}
+	if now.Before(j.from) {
+		return fmt.Errorf("%w: token", authkey.ErrNotYetValid)
+	}
+	return nil
+}
+
+// binding is what a token is bound to (RFC 7800): the thumbprint of a key, that of a certificate, both or nothing.
+type binding struct{ key, certificate string }
+
+// thumbprint is the length of a SHA-256 as base64url.
+const thumbprint = 43
+
+// bindingOf reads the claim cnf. What is not known there, or is not well formed, makes the token a bad one: it would
+// be taken for one that is not bound.
+func bindingOf(value json.RawMessage) (b binding, err error) {
+	if value == nil {
+		return b, nil
+	}
+	fault := fmt.Errorf("%w: token: claim %q: want an object with jkt or x5t#S256, and nothing else", authkey.ErrMalformed, "cnf")
+	members, err := jose.ReadObject(value)
+	if err != nil || len(members) == 0 {
+		return b, fault
+	}
+	for name, member := range members {
+		text, ok := jose.Unquote(member)
+		if !ok || len(text) != thumbprint {
+			return binding{}, fault
+		}
+		switch name {
+		case "jkt":
+			b.key = text
+		case "x5t#S256":
+			b.certificate = text
+		default:
+			return binding{}, fault
+		}
+	}
+	return b, nil
+}
