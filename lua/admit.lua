@@ -138,7 +138,7 @@ local function revoked(names)
   if entries.err then return true end
   for i = 1, names do
     if entries[i] then
-      local stamp, till = string.match(entries[i], '^(%d+) (%d+) ')
+      local stamp, till = string.match(entries[i], '^(%d+) (%d+) %d+ ')
       stamp, till = integer(stamp or '', 1, TIME), integer(till or '', 1, TIME)
       if not stamp or not till or now < till and issued < stamp then return true end
     end

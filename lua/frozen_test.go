@@ -21,21 +21,26 @@ import (
 // expires while a test runs. It is a multiple of every window that divides an hour.
 const epoch = 4_102_444_800_000_000
 
-// frozen is admit.lua with a clock that the test sets, and one policy's keys.
+// frozen is admit.lua and revocation.lua with a clock that the test sets, and one policy's keys.
 type frozen struct {
 	*testing.T
-	conn   *lua.Conn
-	rdb    redis.UniversalClient
-	script *redis.Script
-	now    int64 // microseconds since epoch
-	charge lua.Charge
+	conn    *lua.Conn
+	rdb     redis.UniversalClient
+	scripts map[string]*redis.Script // by the digests that they have with the clock of Redis
+	now     int64                    // microseconds since epoch
+	charge  lua.Charge
 }
 
 // admitSource returns the script as it is embedded.
 func admitSource(t *testing.T) string {
 	t.Helper()
+	return sourceOf(t, "audit.lua", "algorithms.lua", "state.lua", "admit.lua")
+}
+
+func sourceOf(t *testing.T, names ...string) string {
+	t.Helper()
 	var source []byte
-	for _, name := range []string{"audit.lua", "algorithms.lua", "state.lua", "admit.lua"} {
+	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatalf("ReadFile: %v", err)
@@ -49,11 +54,13 @@ func admitSource(t *testing.T) string {
 func newFrozen(t *testing.T, rdb redis.UniversalClient) *frozen {
 	t.Helper()
 	const call, set = "redis.call('TIME')", "{ table.remove(ARGV, #ARGV - 1), table.remove(ARGV) }" // seconds, microseconds
-	source := admitSource(t)
-	if n := strings.Count(source, call); n != 1 {
-		t.Fatalf("the script holds %s %d times, want once", call, n)
+	f := &frozen{T: t, rdb: rdb, scripts: map[string]*redis.Script{}}
+	for _, source := range []string{admitSource(t), sourceOf(t, "audit.lua", "revocation.lua")} {
+		if n := strings.Count(source, call); n != 1 {
+			t.Fatalf("the script holds %s %d times, want once", call, n)
+		}
+		f.scripts[redis.NewScript(source).Hash()] = redis.NewScript(strings.Replace(source, call, set, 1))
 	}
-	f := &frozen{T: t, rdb: rdb, script: redis.NewScript(strings.Replace(source, call, set, 1))}
 	rdb.AddHook(f)
 	f.conn = connOf(t, rdb)
 	return f
@@ -86,13 +93,17 @@ func (f *frozen) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		args := cmd.Args() // EVALSHA, digest, number of keys, keys, arguments
+		script := f.scripts[fmt.Sprint(args[1])]
+		if script == nil {
+			return fmt.Errorf("no frozen script has the digest %v", args[1])
+		}
 		n, _ := args[2].(int)
 		keys := make([]string, n)
 		for i := range keys {
 			keys[i] = fmt.Sprint(args[3+i])
 		}
 		now := epoch + f.now
-		reply, err := f.script.Run(ctx, f.rdb, keys, append(slices.Clone(args[3+n:]), now/1_000_000, now%1_000_000)...).Result()
+		reply, err := script.Run(ctx, f.rdb, keys, append(slices.Clone(args[3+n:]), now/1_000_000, now%1_000_000)...).Result()
 		if set, ok := cmd.(interface{ SetVal(reply any) }); ok {
 			set.SetVal(reply)
 		}

@@ -1,6 +1,7 @@
 package lua
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tollgate-go/tollgate/lua/bucket"
@@ -28,7 +29,7 @@ func ProjectsKey(org string) string { return orgKey(org, "projects") }
 // ProjectIndexKey names the sorted set that lists the projects of an org.
 func ProjectIndexKey(org string) string { return orgKey(org, "projects", "index") }
 
-// RevokedKey names the hash of what is revoked of an org's tokens, by RevokedName.
+// RevokedKey names the hash of what is revoked of an org's tokens, by Name.Field.
 func RevokedKey(org string) string { return orgKey(org, "revoked") }
 
 // RevokedUntilKey names the sorted set that lists the fields of RevokedKey by when they end.
@@ -139,16 +140,28 @@ const (
 	hex     = "0123456789ABCDEF"
 )
 
-// RevokedName names what a kind of name revokes: the field of RevokedKey.
-func RevokedName(kind NameKind, issuer, value string) string {
+// Field names what of an org is revoked under a name: the field of RevokedKey.
+func (n Name) Field() string {
 	var b strings.Builder
-	b.Grow(len(kind) + len(issuer) + len(value) + 10)
-	appendEscaped(&b, string(kind))
+	b.Grow(len(n.Kind) + len(n.Issuer) + len(n.Value) + 10)
+	appendEscaped(&b, string(n.Kind))
 	b.WriteByte(':')
-	appendEscaped(&b, issuer)
+	appendEscaped(&b, n.Issuer)
 	b.WriteByte(':')
-	appendEscaped(&b, value)
+	appendEscaped(&b, n.Value)
 	return b.String()
+}
+
+// nameOf is the inverse of Name.Field; ok is false for what that does not make.
+func nameOf(field string) (n Name, ok bool) {
+	parts := strings.Split(field, ":")
+	if len(parts) != 3 {
+		return Name{}, false
+	}
+	n.Kind = NameKind(parts[0])
+	n.Issuer, _ = Unescape(parts[1])
+	n.Value, _ = Unescape(parts[2])
+	return n, slices.Contains(nameKinds[:], n.Kind) && n.Field() == field
 }
 
 func orgKey(org string, parts ...string) string {

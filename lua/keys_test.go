@@ -66,6 +66,8 @@ var builders = []struct {
 	{"project index", []*rapid.Generator[string]{org}, func(p []string) string { return lua.ProjectIndexKey(p[0]) }, true},
 	{"audit", []*rapid.Generator[string]{org}, func(p []string) string { return lua.AuditKey(p[0]) }, true},
 	{"idempotency", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.IdempotencyKey(p[0], p[1]) }, true},
+	{"revoked", []*rapid.Generator[string]{org}, func(p []string) string { return lua.RevokedKey(p[0]) }, true},
+	{"revoked until", []*rapid.Generator[string]{org}, func(p []string) string { return lua.RevokedUntilKey(p[0]) }, true},
 	{"plans", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansKey(p[0]) }, false},
 	{"plans epoch", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansEpochKey(p[0]) }, false},
 	{"digest", []*rapid.Generator[string]{part}, func(p []string) string { return lua.DigestKey(p[0]) }, false},

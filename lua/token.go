@@ -13,17 +13,26 @@ const (
 	NameClient  NameKind = "client"  // client_id or azp
 )
 
+var nameKinds = [...]NameKind{NameToken, NameSubject, NameSession, NameClient}
+
 // Bounds of a name, in bytes.
 const (
 	MaxIssuer = 512
 	MaxName   = 256
 )
 
+// Name is one that tokens are revoked under: what their issuer calls them, byte for byte.
+type Name struct {
+	Kind   NameKind
+	Issuer string // iss
+	Value  string
+}
+
 // Token is a bearer token as far as it can be revoked. What is empty is no name of it; one without any cannot be
 // revoked.
 type Token struct {
 	Org, Issuer                  string
-	ID, Subject, Session, Client string
+	ID, Subject, Session, Client string // one for each NameKind, in their order
 	// IssuedAt is when it was made, to the second. A token that does not tell, or tells of a time before 1970 or after
 	// 2255, is refused by every revocation of one of its names.
 	IssuedAt time.Time
@@ -39,12 +48,9 @@ func appendToken(keys []string, args []any, t *Token) ([]string, []any) {
 	}
 	at, names := len(args), 0
 	args = append(args, 0, t.issued())
-	for _, name := range [...]struct {
-		kind  NameKind
-		value string
-	}{{NameToken, t.ID}, {NameSubject, t.Subject}, {NameSession, t.Session}, {NameClient, t.Client}} {
-		if name.value != "" {
-			args = append(args, RevokedName(name.kind, t.Issuer, name.value))
+	for i, value := range [...]string{t.ID, t.Subject, t.Session, t.Client} {
+		if value != "" {
+			args = append(args, Name{nameKinds[i], t.Issuer, value}.Field())
 			names++
 		}
 	}
