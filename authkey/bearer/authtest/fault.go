@@ -150,6 +150,9 @@ func (f Fault) write(w http.ResponseWriter, r *http.Request, answer *httptest.Re
 		drip(r.Context(), w, text, f.Drip)
 	default:
 		w.WriteHeader(status)
+		if f.Pad > 0 {
+			flush(w) // without a Content-Length
+		}
 		_, _ = io.Copy(w, text) // a client that has enough goes, which is its right
 	}
 }
@@ -194,7 +197,7 @@ func drip(ctx context.Context, w http.ResponseWriter, text io.Reader, each time.
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return
+			panic(http.ErrAbortHandler) // to return would end the answer as if it were whole
 		}
 	}
 }

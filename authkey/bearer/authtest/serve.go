@@ -139,20 +139,29 @@ func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	payload := i.tokens[token]
 	i.mu.Unlock()
-	var claims map[string]json.RawMessage
-	var times struct{ Exp, Nbf *float64 }
-	_ = json.Unmarshal(payload, &claims) // no payload: nothing is known
-	_ = json.Unmarshal(payload, &times)  // a time that is no number ends nothing
-	now := float64(i.now().Unix())
-	if claims == nil || times.Exp != nil && *times.Exp <= now || times.Nbf != nil && *times.Nbf > now {
+	if !i.active(payload) {
 		writeJSON(w, http.StatusOK, map[string]any{"active": false})
 		return
 	}
 	answer := map[string]any{"active": true, "token_type": "Bearer"}
+	var claims map[string]json.RawMessage
+	_ = json.Unmarshal(payload, &claims) // active has seen to it
 	for name, value := range claims {
 		answer[name] = value
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// active reports whether a payload is there and current. A time that is no number ends nothing.
+func (i *Issuer) active(payload []byte) bool {
+	var claims map[string]any
+	if json.Unmarshal(payload, &claims) != nil {
+		return false
+	}
+	now := float64(i.now().Unix())
+	exp, ends := claims["exp"].(float64)
+	nbf, begins := claims["nbf"].(float64)
+	return !(ends && exp <= now) && !(begins && nbf > now)
 }
 
 // authenticated returns the client that shows its secret, in one of two ways and not in both; it refuses others.
