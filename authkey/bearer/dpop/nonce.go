@@ -1,0 +1,37 @@
+package dpop
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"time"
+)
+
+// nonces makes nonces of steps of time, and knows them again.
+type nonces struct {
+	secret []byte
+	life   time.Duration // of a step
+}
+
+// current returns the nonce of the step that now lies in.
+func (n *nonces) current(now time.Time) string { return n.of(n.step(now)) }
+
+// good reports whether a nonce is that of the step that now lies in, or of the one before.
+func (n *nonces) good(nonce string, now time.Time) bool {
+	step := n.step(now)
+	return equal(nonce, n.of(step)) || equal(nonce, n.of(step-1))
+}
+
+func equal(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
+
+func (n *nonces) step(now time.Time) int64 { return now.UnixNano() / int64(n.life) }
+
+func (n *nonces) of(step int64) string {
+	text := []byte("tollgate DPoP nonce")
+	text = binary.BigEndian.AppendUint64(text, uint64(n.life))
+	text = binary.BigEndian.AppendUint64(text, uint64(step))
+	mac := hmac.New(sha256.New, n.secret)
+	mac.Write(text)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
