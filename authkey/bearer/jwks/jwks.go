@@ -1,0 +1,236 @@
+// Package jwks has the keys that issuers publish: it finds their key sets (OpenID Connect Discovery 1.0, RFC 8414),
+// fetches them (RFC 7517), keeps them in memory and follows their changes.
+//
+//	cache, err := jwks.New()
+//	if err != nil { ... }
+//	defer cache.Close()
+//	verifier, err := bearer.New([]bearer.Issuer{{
+//		URL:       "https://issuer.example",
+//		Audiences: []string{"https://api.example.com"},
+//		Keys:      cache.Issuer("https://issuer.example"),
+//	}})
+//	err = cache.Start(ctx) // or not: then the first request fetches
+//	http.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) { answer(w, cache.Ready()) })
+//
+// A key that is in memory costs no lock and no allocation. A set is fetched again when 80 % of its life have passed,
+// which is 10 minutes where the answer's Cache-Control names no max-age, and used for an hour more where that fails.
+// A key that is not in the set is looked for at once, but no sooner than 30 s after the last attempt: so a new key is
+// seen within that time whoever else asks for keys that do not exist, and those cost an issuer two fetches a minute.
+// Nobody waits for a permit, and for a fetch that is under way no longer than 3 s. A key that was removed is trusted
+// until the next refresh; Cache.Invalidate does not wait for that.
+//
+// Where nobody can tell which keys there are, the error is authkey.ErrUnavailable: there is no set, its time is over,
+// or a key is not in it and the last attempt to look failed.
+//
+// URLs come from the caller, and from the discovery document of an issuer that the caller named; none comes from a
+// token. Fetches use https, follow no redirect, use no proxy that they are not told of, take up to 256 KiB, and go to
+// public addresses alone: WithPrivateNetworks is for issuers inside. SSL_CERT_FILE and SSL_CERT_DIR are honoured, as
+// the transport leaves the roots to crypto/x509.
+//
+// For keys that never change a bearer.KeySet needs no cache. For secrets that are shared (HS256) there is none: what
+// is fetched is public.
+package jwks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
+)
+
+// atOnce is how many fetches Start has under way at a time.
+const atOnce = 16
+
+var errClosed = errors.New("the cache is closed")
+
+// Cache keeps the key sets of many issuers. Make it with New; the zero value is of no use. Safe for concurrent use.
+// It has no goroutine but those of fetches under way: a timer of each issuer begins the next one.
+type Cache struct {
+	config
+	ctx     context.Context // of all fetches
+	cancel  context.CancelFunc
+	fetches sync.WaitGroup
+
+	// mu guards all that follows, and of entries what says so. Whoever finds a key in memory does not take it.
+	mu      sync.Mutex
+	closed  bool
+	entries map[place]*entry
+}
+
+// New returns a cache without issuers. It does not dial and starts nothing. Faults are authkey.ErrInvalid, all joined.
+func New(opts ...Option) (*Cache, error) {
+	c, err := configure(opts)
+	if err != nil {
+		return nil, err
+	}
+	cache := &Cache{config: c, entries: map[place]*entry{}}
+	cache.ctx, cache.cancel = context.WithCancel(context.Background())
+	return cache, nil
+}
+
+// Issuer returns the keys of an issuer by its URL, which is the iss of its tokens. Its discovery document has to name
+// the same, byte for byte. Nothing is fetched before the first Keys, Start or Ready. The same URL and options give the
+// keys from the same memory, so a resolver of tenants may call it for each request. Source.Err tells what is wrong
+// with the URL or an option.
+func (c *Cache) Issuer(url string, opts ...IssuerOption) *Source { return c.source(url, false, opts) }
+
+// URL returns the keys of a set by the URL of the set itself, for issuers without discovery. Everything else is as
+// with Issuer.
+func (c *Cache) URL(url string, opts ...IssuerOption) *Source { return c.source(url, true, opts) }
+
+func (c *Cache) source(url string, outright bool, opts []IssuerOption) *Source {
+	p, fault := c.place(url, outright, opts)
+	s := &Source{cache: c}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.entry.Store(c.enter(p, fault))
+	return s
+}
+
+// enter returns the entry of a place, and makes one, at the cost of the one unused longest, where there is none. c.mu
+// is held.
+func (c *Cache) enter(p place, fault error) *entry {
+	if e := c.entries[p]; e != nil {
+		return e
+	}
+	if len(c.entries) >= c.issuers {
+		var oldest *entry
+		for _, e := range c.entries {
+			if oldest == nil || e.used.Load() < oldest.used.Load() {
+				oldest = e
+			}
+		}
+		oldest.evict()
+		delete(c.entries, oldest.place)
+	}
+	e := &entry{place: p, name: nameOf(p.url), fault: fault, client: c.clientFor(p.settings)}
+	e.used.Store(time.Now().Unix())
+	c.entries[p] = e
+	return e
+}
+
+// all returns the entries in the order of their names.
+func (c *Cache) all() []*entry {
+	all := make([]*entry, 0, len(c.entries))
+	for _, e := range c.entries {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// Start fetches the keys of all issuers that have none yet, and waits until it is done or ctx ends. The error joins
+// those of all issuers that have no keys then, each authkey.ErrUnavailable, or authkey.ErrInvalid for a wrong URL or
+// option. Those that failed are tried again in the background: a service may go on, or refuse to start.
+func (c *Cache) Start(ctx context.Context) error {
+	c.mu.Lock()
+	all := c.all()
+	c.mu.Unlock()
+	faults := make([]error, len(all))
+	permits := make(chan struct{}, atOnce)
+	var done sync.WaitGroup
+	for i, e := range all {
+		permits <- struct{}{}
+		done.Go(func() {
+			defer func() { <-permits }()
+			faults[i] = c.first(ctx, e)
+		})
+	}
+	done.Wait()
+	return errors.Join(faults...)
+}
+
+// first waits for an entry's first set.
+func (c *Cache) first(ctx context.Context, e *entry) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for landed := false; !landed && e.fault == nil && !e.usable(time.Now()) && !c.closed; {
+		if e.evicted {
+			return nil
+		}
+		f := e.flight
+		if f == nil {
+			f = c.begin(e, false)
+		}
+		c.mu.Unlock()
+		err := f.wait(ctx)
+		c.mu.Lock()
+		if err != nil {
+			return e.unavailable(err)
+		}
+		landed = !f.void
+	}
+	return e.readiness(c.closed)
+}
+
+// Ready returns nil if all issuers have keys that can be used, for probes. Otherwise the error names each that has
+// none, and why, and holds no secret: it is authkey.ErrUnavailable. It does not wait; but for those not tried yet it
+// begins a fetch, so that a service that is probed before it is asked becomes ready. Issuers dropped as unused (see
+// WithIssuers) do not count. Cost: a look at each issuer.
+func (c *Cache) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var faults []error
+	for _, e := range c.all() {
+		if e.fault == nil && e.attempted.IsZero() && e.flight == nil && !c.closed {
+			c.begin(e, false)
+		}
+		faults = append(faults, e.readiness(c.closed))
+	}
+	return errors.Join(faults...)
+}
+
+// Invalidate forgets the keys of an issuer, by the URL given to Issuer or URL, and begins to fetch them anew: for a
+// key that must not be trusted for a moment more. It does not wait; until the fetch ends requests wait for it, and
+// where it fails there are no keys. False: nothing is in memory for that URL.
+func (c *Cache) Invalidate(url string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := false
+	for _, e := range c.entries {
+		if e.url != url {
+			continue
+		}
+		known = true
+		e.drop()
+		e.address, e.failures = "", 0
+		if e.fault == nil && !c.closed {
+			c.begin(e, true)
+		}
+	}
+	return known
+}
+
+// Close ends all fetches and waits until they have: a RoundTripper of the caller's own has to heed its context.
+// Sources go on with the keys they have until these expire. It may be called again. The error is nil.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	for _, e := range c.entries {
+		e.stop()
+	}
+	c.mu.Unlock()
+	c.cancel()
+	c.fetches.Wait()
+	return nil
+}
+
+// readiness is why an entry has no keys; nil: it has. c.mu is held.
+func (e *entry) readiness(closed bool) error {
+	switch {
+	case e.fault != nil:
+		return fmt.Errorf("%w: %w", authkey.ErrUnavailable, e.fault)
+	case e.usable(time.Now()):
+		return nil
+	case e.err != nil:
+		return e.unavailable(e.err)
+	case closed:
+		return e.unavailable(errClosed)
+	}
+	return e.unavailable(errors.New("its keys were not fetched yet"))
+}
