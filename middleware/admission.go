@@ -26,8 +26,12 @@ type Admission struct {
 
 	authenticator Authenticator
 	presented     authkey.Presented
-	sources       []Source // where presented came from
+	presentation  authkey.Presentation // room for the first that there is
+	sources       []Source             // where presented came from
 	identity      *authkey.Identity
+	chain         *step           // the last step of the stage that is being admitted
+	pending       authkey.Pending // what is still to check of the identity's token
+	unsure        bool            // a limiter that was asked for it could not tell
 	results       []found
 	at            time.Time // of the last decision
 	counts        []count
@@ -115,6 +119,9 @@ func (a *Admission) take(ctx context.Context, header http.Header, s *step, i int
 	request, refusal := a.ask(s.limit)
 	if refusal == nil {
 		request.Charges = s.limit.atOnce(i, units, a.request)
+		if !s.limit.anonymous {
+			request.Token = a.token() // also where it was looked up before: a handler may take its time
+		}
 		refusal = a.decide(ctx, header, StepTake, s.limit, request)
 	}
 	if refusal != nil {
@@ -216,17 +223,22 @@ func (a *Admission) observe(e Event, began time.Time) {
 }
 
 // authenticate is the first step: it finds the credential, asks whose it is, and takes it out of the
-// request.
-func (a *Admission) authenticate(header http.Header, authenticator Authenticator) *Error {
+// request. defers says that a limit will look whether a token is revoked.
+func (a *Admission) authenticate(header http.Header, authenticator Authenticator, defers bool) *Error {
 	began := a.now()
-	presented, refusal := a.presented, (*Error)(nil)
+	presented, scheme, refusal := a.presented, schemeOf(a.presented), (*Error)(nil)
 	if a.authenticator == nil || !sameSources(a.sources, a.config.sources) { // else a stage around this one took it out
-		presented, refusal = readCredential(header, a.request, a.config)
+		presented, scheme, refusal = readCredential(header, a.request, a.config)
 		a.setRequest(withoutCredential(a.request, a.config.sources))
 	}
 	var identity *authkey.Identity
-	if refusal == nil {
-		identity, refusal = a.identify(authenticator, presented)
+	switch {
+	case refusal == nil:
+		if presented, refusal = a.present(presented, scheme, defers); refusal == nil {
+			identity, refusal = a.identify(authenticator, presented)
+		}
+	case refusal.Code == CodeMissing && a.authenticator == nil && a.config.anonymous != nil:
+		identity, authenticator, refusal = a.config.anonymous, nil, nil // whom nobody can read anew
 	}
 	a.setIdentity(identity)
 	if refusal != nil {
@@ -247,14 +259,14 @@ func (a *Admission) setRequest(r *http.Request) {
 func (a *Admission) setIdentity(identity *authkey.Identity) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.identity = identity
+	a.identity, a.pending, a.unsure = identity, pendingOf(identity), false
 }
 
 // refresh reads the identity anew after a change, and asks every guard that passed the old one.
-func (a *Admission) refresh(ctx context.Context, header http.Header) *Error {
+func (a *Admission) refresh(ctx context.Context, header http.Header, config *config) *Error {
 	identity, err := a.authenticator.Refresh(ctx, a.presented, a.identity)
 	if err != nil {
-		return errAuthentication(a.config.realm, err)
+		return config.errAuthentication(schemeOf(a.presented), err)
 	}
 	if identity == nil {
 		return errUnavailable(errNobody)

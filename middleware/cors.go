@@ -31,10 +31,10 @@ type CORS struct {
 	// Methods are those that a preflight may ask for. The default is GET, HEAD and POST.
 	Methods []string
 	// Headers are request fields that a preflight may ask for, besides Content-Type and those that a credential
-	// is read from.
+	// or its proof (DPoP) is read from.
 	Headers []string
-	// ExposedHeaders are response fields that pages may read, besides those of WithFields and Retry-After,
-	// X-Request-Id, Deprecation and Sunset.
+	// ExposedHeaders are response fields that pages may read, besides those of WithFields and WWW-Authenticate,
+	// Retry-After, X-Request-Id, Deprecation and Sunset, and DPoP-Nonce where there is DPoP.
 	ExposedHeaders []string
 	// MaxAge is how long a browser may keep the answer to a preflight, in whole seconds: a second to a day, which
 	// is the default. What a key may do is asked anew with every request.
@@ -138,12 +138,15 @@ func (c *cors) complete(with *config) *cors {
 			}
 		}
 	}
+	exposed = append(exposed, "Retry-After", "X-Request-Id", "Deprecation", "Sunset", "WWW-Authenticate")
+	if with.takes(schemeDPoP) {
+		allowed, exposed = append(allowed, "DPoP"), append(exposed, "DPoP-Nonce")
+	}
 	allowed = append(allowed, c.headers...)
 	whole.headers = make([]string, len(allowed))
 	for i, name := range allowed {
 		whole.headers[i] = strings.ToLower(name)
 	}
-	exposed = append(exposed, "Retry-After", "X-Request-Id", "Deprecation", "Sunset")
 	if c.exposed != "" {
 		exposed = append(exposed, c.exposed)
 	}
@@ -158,8 +161,10 @@ func (s *Source) field() (name string, settable bool) {
 	switch kind {
 	case "header":
 		return rest, true
-	case "bearer", "basic":
+	case "bearer", "basic", "dpop":
 		return "Authorization", true
+	case "subprotocol":
+		return "Sec-WebSocket-Protocol", false
 	case "cookie":
 		return "Cookie", false
 	}

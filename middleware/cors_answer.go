@@ -22,7 +22,8 @@ func (c *cors) authenticate(a *Admission, header http.Header, authenticator Auth
 	if asks && !inURL(a.request, a.config.sources) {
 		return c.answer(a, header)
 	}
-	if refusal := a.authenticate(header, authenticator); refusal != nil {
+	// A preflight reaches no limit that could look at a token's revocation.
+	if refusal := a.authenticate(header, authenticator, !asks && a.defers()); refusal != nil {
 		if !asks {
 			c.allow(header, a.request, nil)
 		}
@@ -76,18 +77,18 @@ func (c *cors) answer(a *Admission, header http.Header) *Error {
 // judge refuses a preflight that asks for what is not on the lists.
 func (c *cors) judge(r *http.Request, id *authkey.Identity) *Error {
 	if !c.allows(single(r.Header["Origin"]), id) {
-		return errForbidden(CodeOrigin, "Pages of this origin may not send requests.", "")
+		return errForbidden(CodeOrigin, "Pages of this origin may not send requests.")
 	}
 	if !slices.Contains(c.methods, single(r.Header["Access-Control-Request-Method"])) {
-		return errForbidden(CodePreflight, "Pages may not use this method.", "")
+		return errForbidden(CodePreflight, "Pages may not use this method.")
 	}
 	asked := strings.Join(r.Header["Access-Control-Request-Headers"], ",")
 	if len(asked) > maxAsked {
-		return errForbidden(CodePreflight, "Pages may not send so many fields.", "")
+		return errForbidden(CodePreflight, "Pages may not send so many fields.")
 	}
 	for name := range strings.SplitSeq(asked, ",") {
 		if name = strings.Trim(name, " \t"); name != "" && !slices.Contains(c.headers, strings.ToLower(name)) {
-			return errForbidden(CodePreflight, "Pages may not send one of these fields.", "")
+			return errForbidden(CodePreflight, "Pages may not send one of these fields.")
 		}
 	}
 	return nil
@@ -113,7 +114,7 @@ func (c *cors) allow(header http.Header, r *http.Request, id *authkey.Identity) 
 }
 
 func (c *cors) allows(origin string, id *authkey.Identity) bool {
-	if id != nil && id.Kind == authkey.KindPublishable {
+	if id != nil && id.Kind == authkey.KindPublishable && !anonymous(id) {
 		return id.AllowsOrigin(origin)
 	}
 	return c.listed(origin)

@@ -132,7 +132,7 @@ func corsRequest(method, target string, fields ...string) *http.Request {
 }
 
 // exposed is what a page may read of static.
-const exposed = "\nExpose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset, ETag"
+const exposed = "\nExpose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset, WWW-Authenticate, ETag"
 
 func TestResponsesToPages(t *testing.T) {
 	t.Parallel()
@@ -249,7 +249,7 @@ func TestZeroCORS(t *testing.T) {
 	_, h, refusal = admit(t, stage, corsRequest(http.MethodGet, "/?key=page", "Origin", "https://shop.test"))
 	refusedAs(t, refusal, 0, "")
 	const fields = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, " +
-		"Retry-After, X-Request-Id, Deprecation, Sunset"
+		"Retry-After, X-Request-Id, Deprecation, Sunset, WWW-Authenticate"
 	if got := h.Get("Access-Control-Expose-Headers"); got != fields {
 		t.Errorf("exposed %q", got)
 	}

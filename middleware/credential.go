@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
@@ -27,6 +28,8 @@ type Source struct {
 	remove func(r *http.Request)
 	// inURL tells that the credential is part of the address, which caches and links must not keep.
 	inURL bool
+	// scheme is that of Authorization where a token may come by it, as Presentation.Scheme is written.
+	scheme string
 }
 
 // Header reads a credential from a header field of its own. A field that is there twice is refused; an
@@ -54,14 +57,21 @@ func Header(name string) Source {
 
 // Bearer reads a credential from "Authorization: Bearer" (RFC 6750, section 2.1). The scheme's case does
 // not matter. Other schemes are not read; an empty credential, or two fields, are refused.
-func Bearer() Source {
+func Bearer() Source { return byScheme("bearer", schemeBearer) }
+
+// DPoP reads a token from "Authorization: DPoP" (RFC 9449, section 7.1), as Bearer does. The authenticator is told the
+// scheme, and refuses what is no token with a proof. WithDPoP adds it.
+func DPoP() Source { return byScheme("dpop", schemeDPoP) }
+
+func byScheme(name, scheme string) Source {
 	return Source{
-		name: "bearer",
+		name:   name,
+		scheme: scheme,
 		read: func(r *http.Request) (string, bool) {
-			value, there, ok := authorization(r, "Bearer")
+			value, there, ok := authorization(r, scheme)
 			return value, ok && (!there || value != "")
 		},
-		remove: removeScheme("Bearer"),
+		remove: removeScheme(scheme),
 	}
 }
 
@@ -161,7 +171,7 @@ func ofScheme(value, scheme string) (rest string, there bool) {
 	if !strings.EqualFold(name, scheme) {
 		return "", false
 	}
-	return strings.Trim(rest, " \t"), true
+	return strings.Trim(rest, " "), true // a tab is no part of it (RFC 9110, section 11.4)
 }
 
 func sameSources(a, b []Source) bool {
@@ -223,8 +233,9 @@ func removeQuery(r *http.Request, name string) {
 	r.Form, r.PostForm, r.MultipartForm = nil, nil, nil
 }
 
-// readCredential returns the one credential of a request. The same one in two places is accepted.
-func readCredential(header http.Header, r *http.Request, c *config) (authkey.Presented, *Error) {
+// readCredential returns the one credential of a request, and the scheme that it came by. The same one in two places is
+// accepted.
+func readCredential(header http.Header, r *http.Request, c *config) (presented authkey.Presented, scheme string, _ *Error) {
 	var found string
 	for i := range c.sources {
 		credential, ok := c.sources[i].read(r)
@@ -232,22 +243,23 @@ func readCredential(header http.Header, r *http.Request, c *config) (authkey.Pre
 			header.Set("Cache-Control", "private")
 			header.Set("Referrer-Policy", "no-referrer")
 		}
+		if ok && credential == "" {
+			continue
+		}
+		scheme = cmp.Or(c.sources[i].scheme, scheme)
 		switch {
-		case !ok:
-			return authkey.Presented{}, errMalformed(c.realm)
-		case credential == "":
-		case len(credential) > maxCredential || !wellFormed(credential):
-			return authkey.Presented{}, errMalformed(c.realm)
+		case !ok || len(credential) > maxCredential || !wellFormed(credential):
+			return authkey.Presented{}, scheme, c.errMalformed(scheme, nil)
 		case found == "":
 			found = credential
 		case subtle.ConstantTimeCompare([]byte(found), []byte(credential)) != 1:
-			return authkey.Presented{}, errAmbiguous(c.realm)
+			return authkey.Presented{}, scheme, c.errAmbiguous(scheme)
 		}
 	}
 	if found == "" {
-		return authkey.Presented{}, errMissing(c.realm)
+		return authkey.Presented{}, "", c.errMissing()
 	}
-	return authkey.NewPresented(found), nil
+	return authkey.NewPresented(found), scheme, nil
 }
 
 // wellFormed reports whether a credential is visible ASCII without a comma, which joins two of them.

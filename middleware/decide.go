@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -86,6 +87,10 @@ func (a *Admission) ask(l *limit) (ratelimit.Request, *Error) {
 func (a *Admission) fillIdentity(request *ratelimit.Request) {
 	id := a.identity
 	request.Org, request.Project, request.Key, request.Plan, request.Epoch = id.Org, id.Project, id.Key, id.Plan, id.Epoch
+	request.Token = nil
+	if a.pending != authkey.NothingPending {
+		request.Token = a.token()
+	}
 }
 
 // charge asks a policy of the limit for units.
@@ -104,34 +109,30 @@ func (l *limit) charge(i int, cost int64, r *http.Request) ratelimit.Charge {
 // another change of the org's keys between two calls.
 const attempts = 3
 
-// decide asks the limiter, with a fresh identity where it says that the one held is stale.
+// decide asks the limiter, and tells what it said.
 func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l *limit, request ratelimit.Request) *Error {
-	began := a.now()
+	began, config := a.now(), a.configOf(l)
 	if slices.ContainsFunc(request.Charges, func(c ratelimit.Charge) bool { return c.Policy.Lease > 0 && !c.AtOnce }) {
 		request.Hold = rand.Text() // known here, it can be given back although the answer is lost
 	}
-	decision, err := l.limiter.Admit(ctx, request)
-	for range attempts - 1 {
-		if !errors.Is(err, ratelimit.ErrStale) || a.authenticator == nil {
-			break
-		}
-		if refusal := a.refresh(ctx, header); refusal != nil {
-			a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
-			return refusal
-		}
-		a.fillIdentity(&request)
-		decision, err = l.limiter.Admit(ctx, request)
-	}
-	if errors.Is(err, ratelimit.ErrStale) {
-		err = fmt.Errorf("middleware: the identity stays stale; are its store and the limiter on the same Redis? %w", err)
-	}
-	if err != nil {
+	decision, err, refusal := a.askFresh(ctx, header, config, l, &request)
+	switch {
+	case refusal != nil:
+		a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
+		return refusal
+	case errors.Is(err, ratelimit.ErrRevoked):
+		return a.revoked(config, err, began)
+	case err != nil:
 		if errors.Is(err, ratelimit.ErrUnavailable) && request.Hold != "" {
 			abandon(l, request, lost)
 		}
 		return a.undecided(ctx, name, l, err, began)
+	case !l.anonymous && a.pending != authkey.NothingPending:
+		if !decision.TokenChecked {
+			return a.overlooked(name, l, request, began)
+		}
+		a.pending = authkey.NothingPending
 	}
-	config := a.configOf(l)
 	a.merge(l, config, &request, &decision)
 	a.setFields(header, l, config)
 	e := Event{Step: name, Outcome: OutcomeAllowed, Decision: &decision}
@@ -147,6 +148,26 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 	a.observe(e, began)
 	a.remember(l, config, request, &decision)
 	return nil
+}
+
+// askFresh asks the limiter, with a fresh identity where it says that the one held is stale. A limit that is for nobody
+// cannot say that of anybody.
+func (a *Admission) askFresh(ctx context.Context, header http.Header, config *config, l *limit, request *ratelimit.Request) (ratelimit.Decision, error, *Error) {
+	decision, err := l.limiter.Admit(ctx, *request)
+	for range attempts - 1 {
+		if !errors.Is(err, ratelimit.ErrStale) || a.authenticator == nil || l.anonymous {
+			break
+		}
+		if refusal := a.refresh(ctx, header, config); refusal != nil {
+			return decision, nil, refusal
+		}
+		a.fillIdentity(request)
+		decision, err = l.limiter.Admit(ctx, *request)
+	}
+	if errors.Is(err, ratelimit.ErrStale) {
+		err = fmt.Errorf("middleware: the identity stays stale; are its store and the limiter on the same Redis? %w", err)
+	}
+	return decision, err, nil
 }
 
 // configOf returns the config of the stage that a limit belongs to: the one that runs or, when the handler
@@ -169,8 +190,10 @@ func (a *Admission) undecided(ctx context.Context, name Step, l *limit, cause er
 	e := Event{Step: name, Outcome: refusal.outcome(), Err: refusal}
 	// A client that hangs up makes the limiter fail too; it must not lift the limit by that.
 	open := l.failure == FailOpen || !l.chosen && errors.Is(cause, ratelimit.ErrMonitored)
+	open = open && (l.anonymous || a.pending != authkey.RevocationPending) // the same outage would let revoked tokens in
 	if open && e.Outcome == OutcomeFailed && ctx.Err() == nil {
 		e.Outcome, refusal = OutcomeOpened, nil
+		a.unsure = a.unsure || !l.anonymous
 	}
 	a.observe(e, began)
 	return refusal

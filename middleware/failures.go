@@ -96,7 +96,7 @@ func (a *Admission) identify(authenticator Authenticator, presented authkey.Pres
 			return nil, errFailures(wait, err)
 		}
 	}
-	return nil, errAuthentication(a.config.realm, err)
+	return nil, a.config.errAuthentication(schemeOf(presented), err)
 }
 
 // chargeFailure counts a failure of the request's network, and returns how long it is blocked then.

@@ -50,7 +50,7 @@ func (a *Admission) remember(l *limit, config *config, request ratelimit.Request
 			}
 		}
 	}
-	request.Hold = cmp.Or(d.Hold, request.Hold)
+	request.Hold, request.Token = cmp.Or(d.Hold, request.Hold), nil // what was taken is settled, whoever is revoked
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.released { // the request was given up while the limiter was asked
@@ -76,7 +76,7 @@ const lost = time.Second
 // abandon gives back what a request may hold, after a while, once: its answer was lost, or nobody waits for it.
 // If that fails too, the leases end it.
 func abandon(l *limit, request ratelimit.Request, after time.Duration) {
-	request.Charges = slices.Clone(request.Charges)
+	request.Charges, request.Token = slices.Clone(request.Charges), nil
 	for i := range request.Charges {
 		c := &request.Charges[i]
 		if c.Policy.Lease > 0 && !c.AtOnce && c.Held == 0 {

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
 )
 
 // Option changes a default of Authenticate or LimitBy.
@@ -29,6 +31,11 @@ type config struct {
 	jitter    time.Duration
 	random    func() float64 // 0 to less than 1
 	failures  *failures      // nil: without bounds
+
+	algorithms   string            // of proofs; "": nobody said
+	metadata     string            // the URL of the resource's; "": none
+	certificates []netip.Prefix    // whose Client-Cert is believed
+	anonymous    *authkey.Identity // nil: who shows no credential is refused
 }
 
 func newConfig() *config {

@@ -3,14 +3,13 @@ package middleware
 import (
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -30,9 +29,10 @@ type Error struct {
 	// or zero where one of theirs is.
 	Violations []Violation
 
-	challenge string
-	cause     error
-	render    Renderer
+	challenges []string // values of WWW-Authenticate
+	nonce      string   // of DPoP-Nonce
+	cause      error
+	render     Renderer
 }
 
 // Violation is a policy that refused a request.
@@ -93,12 +93,15 @@ func (e *Error) Render(w http.ResponseWriter, r *http.Request) {
 // Renderer writes a refusal. SetHeaders sets the fields that belong to it.
 type Renderer func(w http.ResponseWriter, r *http.Request, e *Error)
 
-// SetHeaders sets the fields that a refusal needs whatever its body is: WWW-Authenticate, Retry-After,
-// Cache-Control and X-Request-Id. It returns the request id: the X-Request-Id that the response has already,
+// SetHeaders sets the fields that a refusal needs whatever its body is: WWW-Authenticate, DPoP-Nonce,
+// Retry-After, Cache-Control and X-Request-Id. It returns the request id: the X-Request-Id that the response has already,
 // or else the request, if that is 1 to 64 letters, digits or ". _ -"; else a new one.
 func (e *Error) SetHeaders(h http.Header, r *http.Request) (requestID string) {
-	if e.challenge != "" {
-		h.Set("WWW-Authenticate", e.challenge)
+	if len(e.challenges) > 0 {
+		h["Www-Authenticate"] = slices.Clone(e.challenges)
+	}
+	if e.nonce != "" {
+		h.Set("DPoP-Nonce", e.nonce)
 	}
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(seconds(e.RetryAfter), 10))
@@ -173,44 +176,6 @@ const longest = 9_000_000_000 * time.Second
 // seconds rounds up, so that nobody comes back too early.
 func seconds(d time.Duration) int64 { return int64((min(d, longest) + time.Second - 1) / time.Second) }
 
-func challenge(realm, rest string) string { return `Bearer realm="` + realm + `"` + rest }
-
-func errMissing(realm string) *Error {
-	return &Error{
-		Status: http.StatusUnauthorized, Code: CodeMissing, Message: "This resource needs a credential.",
-		challenge: challenge(realm, ""),
-	}
-}
-
-func errMalformed(realm string) *Error {
-	return &Error{
-		Status: http.StatusBadRequest, Code: CodeMalformed, Message: "The credential is not well formed, or sent more than once.",
-		challenge: challenge(realm, `, error="invalid_request"`),
-	}
-}
-
-func errAmbiguous(realm string) *Error {
-	return &Error{
-		Status: http.StatusBadRequest, Code: CodeAmbiguous, Message: "The request carries two different credentials.",
-		challenge: challenge(realm, `, error="invalid_request"`),
-	}
-}
-
-// errAuthentication is the one answer to every credential that is not good; only an outage differs, and a good
-// credential whose project is suspended.
-func errAuthentication(realm string, cause error) *Error {
-	if errors.Is(cause, authkey.ErrUnavailable) {
-		return errUnavailable(cause)
-	}
-	if errors.Is(cause, authkey.ErrSuspended) {
-		return &Error{Status: http.StatusForbidden, Code: CodeSuspended, Message: "The project is suspended.", cause: cause}
-	}
-	return &Error{
-		Status: http.StatusUnauthorized, Code: CodeInvalid, Message: "The credential is not valid.",
-		challenge: challenge(realm, `, error="invalid_token"`), cause: cause,
-	}
-}
-
 func errUnavailable(cause error) *Error {
 	return &Error{
 		Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "The request cannot be checked at the moment.",
@@ -274,6 +239,6 @@ func WithRetryJitter(most time.Duration) Option {
 	})
 }
 
-func errForbidden(code, message, challenge string) *Error {
-	return &Error{Status: http.StatusForbidden, Code: code, Message: message, challenge: challenge}
+func errForbidden(code, message string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: code, Message: message}
 }

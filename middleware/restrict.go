@@ -57,11 +57,11 @@ func (c *config) restrict(r *http.Request, id *authkey.Identity) *Error {
 	}
 	if len(id.Networks) > 0 {
 		if addr, told := ClientAddr(r, c.proxies...); !told || !Within(addr, id.Networks) {
-			return errForbidden(CodeNetwork, "The credential may not be used from this network.", "")
+			return errForbidden(CodeNetwork, "The credential may not be used from this network.")
 		}
 	}
 	if id.Kind == authkey.KindPublishable && len(id.Origins) > 0 && !id.AllowsOrigin(originOf(r)) {
-		return errForbidden(CodeOrigin, "The credential may not be used from this origin.", "")
+		return errForbidden(CodeOrigin, "The credential may not be used from this origin.")
 	}
 	return nil
 }

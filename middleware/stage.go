@@ -60,9 +60,12 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 		a = &Admission{endpoint: endpoint, config: s.config}
 		r = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
 	}
-	err := a.enter(r, endpoint)
+	err := a.enter(s, r, endpoint)
 	if err == nil {
 		err = s.admit(a, header)
+	}
+	if err == nil {
+		err = a.looked()
 	}
 	if err != nil {
 		a.refuse()
@@ -84,13 +87,13 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 
 // enter brings the request as the stage was given it. A stage within one that is done, because a handler
 // outlived it, lets nothing pass.
-func (a *Admission) enter(r *http.Request, endpoint string) *Error {
+func (a *Admission) enter(s *step, r *http.Request, endpoint string) *Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return errUnavailable(errDone)
 	}
-	a.request = r
+	a.request, a.chain = r, s
 	if endpoint != Unmatched { // nearer to the handler, the route is known better
 		a.endpoint = endpoint
 	}

@@ -172,7 +172,7 @@ func TestTrapBearer(t *testing.T) {
 	p := newTrapped(t)
 	for value, status := range map[string]int{
 		"Bearer": 400, "Bearer ": 400, "bearer": 400, "bearer " + p.key.Reveal(): 0, "BEARER " + p.key.Reveal(): 0, "Bearer  " + p.key.Reveal(): 0,
-		"Bearer" + p.key.Reveal(): 401, "Bearer Bearer " + p.key.Reveal(): 400,
+		"Bearer" + p.key.Reveal(): 401, "Bearer Bearer " + p.key.Reveal(): 400, "Bearer\t" + p.key.Reveal(): 400, "Bearer \t" + p.key.Reveal(): 400, "Bearer " + p.key.Reveal() + "\tx": 400,
 	} {
 		_, refusal := p.send(t, "/", http.Header{"Authorization": {value}})
 		if (refusal == nil) != (status == 0) || refusal != nil && refusal.Status != status {

@@ -62,7 +62,7 @@ const (
 		Content-Type: application/problem+json
 		Referrer-Policy: no-referrer
 		Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers
-		Www-Authenticate: Bearer realm="api", error="invalid_token"
+		Www-Authenticate: Bearer realm="api", error="invalid_token", error_description="The credential is not valid."
 		X-Request-Id: t1
 
 		{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The credential is not valid.","code":"invalid_credential","request_id":"t1"}`
@@ -77,7 +77,7 @@ const (
 		200
 		Access-Control-Allow-Credentials: true
 		Access-Control-Allow-Origin: https://a.example.com
-		Access-Control-Expose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset
+		Access-Control-Expose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset, WWW-Authenticate
 		Content-Type: text/plain
 		Ratelimit: "requests";r=0;t=60
 		Ratelimit-Policy: "requests";q=1;w=60
@@ -88,7 +88,7 @@ const (
 		429
 		Access-Control-Allow-Credentials: true
 		Access-Control-Allow-Origin: https://a.example.com
-		Access-Control-Expose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset
+		Access-Control-Expose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset, WWW-Authenticate
 		Cache-Control: no-store
 		Content-Type: application/problem+json
 		Ratelimit: "requests";r=0;t=60
@@ -102,7 +102,7 @@ const (
 		401
 		Access-Control-Allow-Credentials: true
 		Access-Control-Allow-Origin: https://a.example.com
-		Access-Control-Expose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset
+		Access-Control-Expose-Headers: RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Deprecation, Sunset, WWW-Authenticate
 		Cache-Control: no-store
 		Content-Type: application/problem+json
 		Vary: Origin, X-Api-Key

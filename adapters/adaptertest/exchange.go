@@ -166,7 +166,7 @@ const (
 		401
 		Cache-Control: no-store
 		Content-Type: application/problem+json
-		Www-Authenticate: Bearer realm="api", error="invalid_token"
+		Www-Authenticate: Bearer realm="api", error="invalid_token", error_description="The credential is not valid."
 		X-Request-Id: t1
 
 		{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The credential is not valid.","code":"invalid_credential","request_id":"t1"}`
@@ -174,7 +174,7 @@ const (
 		400
 		Cache-Control: no-store
 		Content-Type: application/problem+json
-		Www-Authenticate: Bearer realm="api", error="invalid_request"
+		Www-Authenticate: Bearer realm="api", error="invalid_request", error_description="The credential is not well formed, or sent more than once."
 		X-Request-Id: t1
 
 		{"type":"about:blank","title":"Bad Request","status":400,"detail":"The credential is not well formed, or sent more than once.","code":"malformed_credential","request_id":"t1"}`

@@ -26,7 +26,7 @@ const (
 		400
 		Cache-Control: no-store
 		Content-Type: application/problem+json
-		Www-Authenticate: Bearer realm="api", error="invalid_request"
+		Www-Authenticate: Bearer realm="api", error="invalid_request", error_description="The request carries two different credentials."
 		X-Request-Id: t1
 
 		{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request carries two different credentials.","code":"ambiguous_credentials","request_id":"t1"}`
@@ -149,7 +149,7 @@ const (
 		403
 		Cache-Control: no-store
 		Content-Type: application/problem+json
-		Www-Authenticate: Bearer realm="api", error="insufficient_scope", scope="search admin"
+		Www-Authenticate: Bearer realm="api", error="insufficient_scope", error_description="The credential lacks a scope that this resource needs.", scope="search admin"
 		X-Request-Id: t1
 
 		{"type":"about:blank","title":"Forbidden","status":403,"detail":"The credential lacks a scope that this resource needs.","code":"insufficient_scope","request_id":"t1"}`
