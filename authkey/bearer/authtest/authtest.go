@@ -18,11 +18,9 @@
 package authtest
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -128,15 +126,12 @@ func NewIssuer(t testing.TB, opts ...Option) *Issuer {
 	return i
 }
 
-// start serves until the test ends. Then requests that are held or drip end first, as closing waits for them.
+// start serves until the test ends. Then connections are closed first: the server waits for what is held or drips.
 func (i *Issuer) start() {
-	ctx, stop := context.WithCancel(context.Background())
 	i.server = httptest.NewUnstartedServer(http.HandlerFunc(i.serve))
-	i.server.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	i.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that give up are what tests are about
 	i.server.StartTLS()
 	i.t.Cleanup(func() {
-		stop()
 		i.server.CloseClientConnections()
 		i.server.Close()
 	})

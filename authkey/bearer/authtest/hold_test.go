@@ -90,32 +90,30 @@ func TestHold(t *testing.T) {
 
 func TestHoldEndsWithTheClientAndTheTest(t *testing.T) {
 	t.Parallel()
-	for _, endpoint := range []authtest.Endpoint{authtest.EndpointKeys, authtest.EndpointToken} {
-		fake := new(authtest.Example)
-		issuer := authtest.NewIssuer(fake)
-		var hold authtest.Hold
-		issuer.Break(endpoint, authtest.Fault{Hold: &hold})
-		answer := make(chan reply)
-		go func() { answer <- call(t, issuer, endpoint) }()
-		hold.Wait(t, 1)
-
-		ctx, cancel := context.WithCancel(t.Context())
-		gone := make(chan reply)
-		go func() { gone <- get(ctx, issuer, issuer.EndpointURL(authtest.EndpointKeys)) }()
-		if endpoint == authtest.EndpointKeys {
-			hold.Wait(t, 2)
-			cancel()
-			if got := <-gone; !errors.Is(got.err, context.Canceled) {
-				t.Errorf("a client that gave up: %+v", got)
-			}
-		} else if got := <-gone; got.status != 200 {
-			t.Errorf("another endpoint is held, too: %+v", got)
+	fake := new(authtest.Example)
+	issuer := authtest.NewIssuer(fake)
+	var hold authtest.Hold
+	issuer.Break(authtest.EndpointToken, authtest.Fault{Hold: &hold})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answers := make(chan reply)
+	for n, ctx := range []context.Context{ctx, t.Context()} {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, issuer.EndpointURL(authtest.EndpointToken), strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
 		}
-		cancel()
-
-		fake.End() // does not wait for the release
-		if got := <-answer; got.err == nil {
-			t.Errorf("%s: after the end came %+v", endpoint, got)
-		}
+		go func() { answers <- send(ctx, issuer.Client(), request) }()
+		hold.Wait(t, n+1)
+	}
+	if got := call(t, issuer, authtest.EndpointKeys); got.status != http.StatusOK {
+		t.Errorf("another endpoint is held, too: %+v", got)
+	}
+	cancel()
+	if got := <-answers; !errors.Is(got.err, context.Canceled) {
+		t.Errorf("a client that gave up: %+v", got)
+	}
+	fake.End() // does not wait for the release
+	if got := <-answers; got.err == nil {
+		t.Errorf("after the end came %+v", got)
 	}
 }

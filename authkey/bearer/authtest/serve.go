@@ -28,9 +28,6 @@ const (
 	EndpointIntrospection Endpoint = "introspect"
 )
 
-// maxBody is what is read of a request, in bytes.
-const maxBody = 1 << 20
-
 type route struct {
 	method string
 	serve  func(i *Issuer, w http.ResponseWriter, r *http.Request)
@@ -68,9 +65,8 @@ func (i *Issuer) endpointAt(path string) Endpoint {
 
 // serve answers as the issuer was when the request came, however long the answer is held.
 func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	_ = r.ParseForm()                  // an odd form has no values, and the endpoint says so
-	_, _ = io.Copy(io.Discard, r.Body) // once it is read, the server notices when the client goes
+	_, _ = io.Copy(io.Discard, r.Body) // only when all is read does the server notice that the client goes
 	endpoint := i.endpointAt(r.URL.Path)
 	fault := i.arrive(endpoint, r)
 	answer := httptest.NewRecorder()
