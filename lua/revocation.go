@@ -30,7 +30,7 @@ var (
 // Revocation is what is revoked under a name. Times are Redis times in microseconds.
 type Revocation struct {
 	Name   Name
-	Before int64  // tokens made before it are refused; MaxTime: all
+	Before int64  // tokens made before it are refused; MaxTime: all, as always of a NameToken
 	Until  int64  // when it ends
 	At     int64  // when it was last written
 	Record string // the caller's
@@ -43,6 +43,9 @@ type Revocation struct {
 // is keep, in microseconds, after now or after Before. At is not looked at. Errors: ErrRevocationTooMany,
 // ErrRevocationEnded, ErrRevocationTooFar; any other means that it may have been written. One command.
 func (c *Conn) Revoke(ctx context.Context, org string, r Revocation, keep int64, line audit.Line) (Revocation, error) {
+	if r.Name.Kind == NameToken {
+		r.Before = MaxTime
+	}
 	n, err := c.changeRevoked(ctx, org, line, "revoke", r.Name.Field(), r.Before, r.Until, keep, MaxRevocations, r.Record)
 	if err != nil {
 		return Revocation{}, err

@@ -50,7 +50,10 @@ func (m *model) revoke(t *rapid.T, r lua.Revocation, keep int64) {
 func (m *model) revoked(r lua.Revocation, keep int64) (lua.Revocation, error) {
 	now := m.clock()
 	r.At = now
-	if r.Before == 0 {
+	switch {
+	case r.Name.Kind == lua.NameToken:
+		r.Before = lua.MaxTime
+	case r.Before == 0:
 		r.Before = now
 	}
 	if r.Until == 0 {

@@ -51,6 +51,14 @@ func TestRequestInvalid(t *testing.T) {
 		"project without org": {func(r *ratelimit.Request) { r.Org, r.Key, r.Charges[0].Value = "", "", "v" }, "Org is empty, but Project, Key"},
 		"epoch without org": {func(r *ratelimit.Request) { r.Org, r.Project, r.Key, r.Epoch, r.Charges[0].Value = "", "", "", 1, "v" },
 			"Org is empty, but Project, Key"},
+		"token without org": {func(r *ratelimit.Request) {
+			r.Org, r.Project, r.Key, r.Token, r.Charges[0].Value = "", "", "", &ratelimit.Token{}, "v"
+		}, "Org is empty, but there is a Token"},
+		"long issuer":  {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{Issuer: strings.Repeat("i", 513)} }, "Issuer must be at most 512 bytes"},
+		"long id":      {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{ID: strings.Repeat("i", 257)} }, "at most 256 each"},
+		"long subject": {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{Subject: strings.Repeat("i", 257)} }, "at most 256 each"},
+		"long session": {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{Session: strings.Repeat("i", 257)} }, "at most 256 each"},
+		"long client":  {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{Client: strings.Repeat("i", 257)} }, "at most 256 each"},
 		"places at once": {func(r *ratelimit.Request) {
 			r.Charges[0] = ratelimit.Charge{Policy: ratelimit.Concurrent(3).Named("p"), AtOnce: true}
 		}, `policy "p" only holds; it takes nothing AtOnce`},
