@@ -152,7 +152,7 @@ func wordsOf(value json.RawMessage) ([]string, bool) {
 	if !ok {
 		return jose.TextsOf(value, maxID)
 	}
-	words := strings.Fields(text)
+	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }) // not at the other spaces of Unicode: RFC 6749, section 3.3
 	return words, len(words) <= maxWords && !strings.ContainsFunc(text, isControl)
 }
 

@@ -174,7 +174,7 @@ func (g *gate) run(t *testing.T, rows []row) {
 			if asked := g.keys.asked() - before; asked != r.asked {
 				t.Errorf("keys were asked for %d times, want %d", asked, r.asked)
 			}
-			if r.want == nil && (identity.Token.Issuer != g.URL() || identity.Token.Subject != "subject" || identity.Method != bearer.Method) {
+			if r.want == nil && (identity.Token.Issuer != g.config.URL || identity.Token.Subject != "subject" || identity.Method != bearer.Method) {
 				t.Errorf("identity of %q, %q by %q", identity.Token.Issuer, identity.Token.Subject, identity.Method)
 			}
 		})
