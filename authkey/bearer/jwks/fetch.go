@@ -77,6 +77,9 @@ func (c *config) exchange(ctx context.Context, client *http.Client, address stri
 		return nil, nil, fmt.Errorf("the body has more than %d bytes", maxBody)
 	}
 	body, err := io.ReadAll(io.LimitReader(timed{ctx, response.Body}, maxBody+1))
+	if err == nil {
+		err = ctx.Err() // an end that comes with that of the time may be no whole answer
+	}
 	switch {
 	case err != nil:
 		return nil, nil, broken(ctx, err)

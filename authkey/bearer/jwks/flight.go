@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/bearer"
 )
 
@@ -152,8 +154,8 @@ func (e *entry) fetch(ctx context.Context, c *config, known endpoint, h *held, a
 		got.set = h.set
 		return got
 	}
-	if got.set, err = bearer.ParseKeySet(body); err != nil {
-		got.err = errors.New(err.Error()) // which is no fault of the caller's, as authkey.ErrInvalid would be
+	if got.set, err = bearer.ParseKeySet(body); err != nil { // no fault of the caller's, as authkey.ErrInvalid would be
+		got.err = fmt.Errorf("%s: %s", nameOf(got.address), strings.TrimPrefix(err.Error(), authkey.ErrInvalid.Error()+": "))
 	}
 	return got
 }

@@ -1,0 +1,363 @@
+package jwks_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/bearer/jwks"
+)
+
+// tenants adds issuers, each with a key of its name, and returns their URLs.
+func (n *network) tenants(count int) []string {
+	urls := make([]string, count)
+	for i := range urls {
+		urls[i] = fmt.Sprintf("https://issuer.example/tenant-%d", i)
+		n.put(urls[i]+"/.well-known/openid-configuration", metadata(urls[i], urls[i]+"/keys"))
+		n.put(urls[i]+"/keys", page{body: document(fmt.Sprint(i))})
+	}
+	return urls
+}
+
+func TestStartFetchesAllAndTellsWhatFailed(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.slow(time.Second)
+		cache := newCache(t, n)
+		urls := n.tenants(40)
+		for _, url := range urls {
+			cache.Issuer(url)
+		}
+		if err := cache.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, url := range urls {
+			atOnce(t, "after Start", func() { good(t, cache.Issuer(url), fmt.Sprint(i)) })
+			asked(t, n, url+"/keys", 1)
+		}
+		atOnce(t, "a second Start", func() {
+			if err := cache.Start(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	bubble(t, func(t *testing.T, n *network) {
+		cache := newCache(t, n)
+		urls := n.tenants(3)
+		n.put(urls[1]+"/keys", page{status: 500})
+		sources := []*jwks.Source{cache.Issuer(urls[0]), cache.Issuer(urls[1]), cache.Issuer(urls[2]), cache.Issuer("http://issuer.example")}
+		err := cache.Start(t.Context())
+		outage(t, err, urls[1]+"/keys: status 500")
+		if text := err.Error(); !errors.Is(err, authkey.ErrInvalid) || !strings.Contains(text, "want https") || strings.Contains(text, urls[0]) || strings.Contains(text, urls[2]) {
+			t.Errorf("%v, want what is wrong with two issuers and nothing of the others", err)
+		}
+		good(t, sources[0], "0")
+		good(t, sources[2], "2")
+		n.put(urls[1]+"/keys", page{body: document("1")})
+		pass(2 * time.Second)
+		atOnce(t, "in the background", func() { good(t, sources[1], "1") })
+	})
+	bubble(t, func(t *testing.T, n *network) {
+		n.slow(4 * time.Second)
+		cache := newCache(t, n)
+		cache.Issuer(issuerURL)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := cache.Start(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, authkey.ErrUnavailable) {
+			t.Errorf("%v, want its time to be over", err)
+		}
+		if err := cache.Start(t.Context()); err != nil { // which waits longer than a request would
+			t.Error(err)
+		}
+		asked(t, n, keysURL, 1)
+	})
+}
+
+func TestReady(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		cache := newCache(t, n)
+		if err := cache.Ready(); err != nil {
+			t.Errorf("without issuers: %v", err)
+		}
+		n.slow(time.Second)
+		n.tenants(2)
+		source, tenant := cache.Issuer(issuerURL), cache.Issuer("https://issuer.example/tenant-0")
+		for range 3 {
+			atOnce(t, "a probe", func() { outage(t, cache.Ready(), issuerURL+": its keys were not fetched yet") })
+		}
+		pass(2 * time.Second)
+		if err := cache.Ready(); err != nil {
+			t.Errorf("after the probe began it: %v", err)
+		}
+		asked(t, n, keysURL, 1)
+		good(t, source, "a")
+		good(t, tenant, "0")
+		n.fail(errDown)
+		pass(70*time.Minute - 5*time.Second)
+		if err := cache.Ready(); err != nil {
+			t.Errorf("with stale keys: %v", err)
+		}
+		pass(5 * time.Second)
+		outage(t, cache.Ready(), "tenant-0")
+		cache.Issuer("https://me:secret@issuer.example/?code=secret")
+		err := cache.Ready()
+		if outage(t, err, "want a URL without a user name"); strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v, want no secret", err)
+		}
+	})
+}
+
+func TestInvalidate(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		cache := newCache(t, n)
+		if cache.Invalidate(issuerURL) {
+			t.Error("an issuer that nobody named: want false")
+		}
+		n.publish("a", "stolen")
+		source := cache.Issuer(issuerURL)
+		good(t, source, "stolen")
+		n.publish("a")
+		n.slow(time.Second)
+		atOnce(t, "Invalidate", func() {
+			if !cache.Invalidate(issuerURL) {
+				t.Error("want true")
+			}
+		})
+		absent(t, source, "stolen") // having waited
+		good(t, source, "a")
+		asked(t, n, keysURL, 2)
+		asked(t, n, oidcURL, 2)
+		if got := n.header(keysURL).Get("Cache-Control"); got != "no-cache" {
+			t.Errorf("Cache-Control %q, want no-cache", got)
+		}
+	})
+	bubble(t, func(t *testing.T, n *network) { // what is not known any more is not used during an outage
+		cache := newCache(t, n)
+		source := cache.Issuer(issuerURL)
+		good(t, source, "a")
+		n.fail(errDown)
+		cache.Invalidate(issuerURL)
+		unavailable(t, source, "a", "no answer")
+		n.fail(nil)
+		pass(2 * time.Second)
+		good(t, source, "a")
+	})
+	bubble(t, func(t *testing.T, n *network) { // a fetch that began before does not bring the key back
+		n.publish("a", "stolen")
+		n.slow(1500 * time.Millisecond)
+		cache := newCache(t, n)
+		source := cache.URL(keysURL)
+		var callers sync.WaitGroup
+		callers.Go(func() { absent(t, source, "stolen") })
+		pass(time.Second)
+		n.publish("a")
+		cache.Invalidate(keysURL)
+		callers.Wait()
+		absent(t, source, "stolen")
+		asked(t, n, keysURL, 2)
+	})
+}
+
+func TestTheSameIssuerIsTheSameMemory(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		cache := newCache(t, n)
+		set := good(t, cache.Issuer(issuerURL), "a")
+		if good(t, cache.Issuer(issuerURL), "a") != set {
+			t.Error("want the same set")
+		}
+		asked(t, n, keysURL, 1)
+		if good(t, cache.Issuer(issuerURL, jwks.WithTTL(time.Hour)), "a") == set {
+			t.Error("with other options want another set")
+		}
+		asked(t, n, keysURL, 2)
+		if got := len(cache.Stats()); got != 2 {
+			t.Errorf("%d in memory, want 2", got)
+		}
+	})
+}
+
+func TestTheIssuerUnusedLongestGivesWay(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		urls := n.tenants(4)
+		cache := newCache(t, n, jwks.WithIssuers(3))
+		sources := make([]*jwks.Source, 3)
+		for i := range sources {
+			sources[i] = cache.Issuer(urls[i])
+			good(t, sources[i], fmt.Sprint(i))
+			pass(2 * time.Second)
+		}
+		good(t, sources[0], "0") // so 1 is the oldest
+		pass(2 * time.Second)
+		good(t, cache.Issuer(urls[3]), "3")
+		if got := len(cache.Stats()); got != 3 {
+			t.Errorf("%d in memory, want 3", got)
+		}
+		pass(20 * time.Minute)
+		asked(t, n, urls[1]+"/keys", 1) // nobody refreshes it
+		before := n.count(urls[0] + "/keys")
+		good(t, sources[0], "0")
+		asked(t, n, urls[0]+"/keys", before)
+		good(t, sources[1], "1") // who has it may go on
+		asked(t, n, urls[1]+"/keys", 2)
+		if got := len(cache.Stats()); got != 3 {
+			t.Errorf("%d in memory, want 3", got)
+		}
+		if again := cache.Issuer(urls[1]); good(t, again, "1") != good(t, sources[1], "1") {
+			t.Error("two sources of one issuer want the same set")
+		}
+	})
+	bubble(t, func(t *testing.T, n *network) { // by default it is the thousand-and-first
+		cache := newCache(t, n)
+		for _, url := range n.tenants(1010) {
+			cache.Issuer(url)
+		}
+		if got := len(cache.Stats()); got != 1000 {
+			t.Errorf("%d in memory, want 1000", got)
+		}
+	})
+}
+
+func TestAnIssuerThatGaveWayDuringItsFetch(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		urls := n.tenants(2)
+		n.slow(time.Second)
+		cache := newCache(t, n, jwks.WithIssuers(1), jwks.WithWait(10*time.Second))
+		first := cache.Issuer(urls[0])
+		var callers sync.WaitGroup
+		callers.Go(func() { good(t, first, "0") })
+		synctest.Wait()
+		second := cache.Issuer(urls[1])
+		callers.Wait() // it came back by itself
+		good(t, second, "1")
+	})
+}
+
+func TestClose(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		cache := newCache(t, n)
+		urls := n.tenants(2)
+		used, unused := cache.Issuer(issuerURL), cache.Issuer(urls[0])
+		good(t, used, "a")
+		n.slow(time.Hour)
+		var callers sync.WaitGroup
+		callers.Go(func() { unavailable(t, cache.Issuer(urls[1]), "1", "context canceled") })
+		synctest.Wait()
+		atOnce(t, "Close with a fetch under way", func() {
+			for range 2 {
+				if err := cache.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		callers.Wait()
+		before := n.count(keysURL)
+		good(t, used, "a")
+		pass(time.Minute)
+		atOnce(t, "an unknown key", func() { absent(t, used, "b") })
+		atOnce(t, "an issuer without keys", func() { unavailable(t, unused, "0", "the cache is closed") })
+		outage(t, cache.Start(t.Context()), "the cache is closed")
+		outage(t, cache.Ready(), "the cache is closed")
+		if !cache.Invalidate(urls[0]) {
+			t.Error("Invalidate: want true")
+		}
+		pass(2 * time.Hour)
+		asked(t, n, keysURL, before)
+		unavailable(t, used, "a", "the cache is closed")
+		unavailable(t, cache.Issuer("https://new.example"), "a", "the cache is closed")
+	})
+}
+
+func TestStatsAndObserver(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		var fetches log
+		cache := newCache(t, n, jwks.WithObserver(fetches.observe), jwks.WithTTL(24*time.Hour))
+		source := cache.Issuer(issuerURL)
+		if got := cache.Stats(); len(got) != 1 || got[0] != (jwks.Stats{Issuer: issuerURL}) {
+			t.Errorf("before the first fetch: %+v", got)
+		}
+		n.slow(time.Second)
+		good(t, source, "a")
+		pass(time.Minute)
+		if got, want := fetches.last(), (jwks.Fetch{Issuer: issuerURL, Took: 2 * time.Second, Keys: 1}); got != want {
+			t.Errorf("observer: %+v, want %+v", got, want)
+		}
+		n.fail(errDown)
+		unavailable(t, source, "b", "no answer")
+		unavailable(t, source, "c", "no answer")
+		synctest.Wait()
+		if got := fetches.last(); got.Err == nil || got.Keys != 0 || got.Took != time.Second || errors.Is(got.Err, authkey.ErrUnavailable) {
+			t.Errorf("observer: %+v, want a failure", got)
+		}
+		got := cache.Stats()[0]
+		if got.Err == nil {
+			t.Error("stats: want the last failure")
+		}
+		got.Err = nil
+		if want := (jwks.Stats{
+			Issuer: issuerURL, Usable: true, Keys: 1, Age: time.Minute + 3*time.Second, Fetches: 2, Failures: 1,
+			Spent: 3 * time.Second, Misses: 2, CooledDown: 1,
+		}); got != want {
+			t.Errorf("stats: %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestEverythingAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		urls := n.tenants(6)
+		n.slow(30 * time.Millisecond)
+		cache := newCache(t, n, jwks.WithIssuers(5), jwks.WithCooldown(time.Second), jwks.WithObserver(new(log).observe))
+		held := make([]*jwks.Source, len(urls))
+		for i, url := range urls {
+			held[i] = cache.Issuer(url)
+		}
+		var callers sync.WaitGroup
+		for caller := range 24 {
+			callers.Go(func() {
+				for round := range 60 {
+					i := (caller + round) % len(urls)
+					source := held[i]
+					if caller%2 == 0 {
+						source = cache.Issuer(urls[i])
+					}
+					kid := fmt.Sprint(i)
+					if round%4 == 3 {
+						kid = "junk" + kid
+					}
+					set, err := source.Keys(t.Context(), header(kid))
+					if err == nil && set.Has(header(kid)) != (round%4 != 3) || err == nil && set.Has(header(fmt.Sprint((i+1)%len(urls)))) {
+						t.Errorf("issuer %d, key %s: wrong set", i, kid)
+					}
+					if err != nil && !errors.Is(err, authkey.ErrUnavailable) {
+						t.Error(err)
+					}
+					switch (caller + round) % 40 {
+					case 1:
+						cache.Invalidate(urls[i])
+					case 2:
+						_ = cache.Ready() // whatever it says
+					case 3:
+						cache.Stats()
+					case 4:
+						_ = cache.Start(t.Context())
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
+		}
+		callers.Wait()
+		for i, source := range held {
+			good(t, source, fmt.Sprint(i))
+		}
+		callers.Go(func() { _, _ = held[0].Keys(t.Context(), header("0")) })
+		callers.Go(func() { cache.Invalidate(urls[0]) })
+		callers.Go(func() { cache.Close() })
+		callers.Go(func() { cache.Close() })
+		callers.Wait()
+	})
+}
