@@ -28,10 +28,7 @@ func equal(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
 func (n *nonces) step(now time.Time) int64 { return now.UnixNano() / int64(n.life) }
 
 func (n *nonces) of(step int64) string {
-	text := []byte("tollgate DPoP nonce")
-	text = binary.BigEndian.AppendUint64(text, uint64(n.life))
-	text = binary.BigEndian.AppendUint64(text, uint64(step))
 	mac := hmac.New(sha256.New, n.secret)
-	mac.Write(text)
+	mac.Write(binary.BigEndian.AppendUint64([]byte("tollgate DPoP nonce"), uint64(step)))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
