@@ -136,9 +136,9 @@ func TestEveryWayToDialIsGuarded(t *testing.T) {
 	old := func(network, address string) (net.Conn, error) { return dial(context.Background(), network, address) }
 	for name, transport := range map[string]*http.Transport{
 		"DialContext":    {DialContext: dial},
-		"Dial":           {Dial: old}, //nolint:staticcheck // whoever sets it still is guarded
+		"Dial":           {Dial: old},
 		"DialTLSContext": {DialTLSContext: dial},
-		"DialTLS":        {DialTLS: old}, //nolint:staticcheck // the same
+		"DialTLS":        {DialTLS: old},
 	} {
 		_, err := newCache(t, transport).URL(keysURL).Keys(t.Context(), header("a"))
 		if err == nil || !strings.Contains(err.Error(), "127.0.0.1:443 is no public address") {

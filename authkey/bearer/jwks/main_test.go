@@ -2,7 +2,6 @@ package jwks_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -220,13 +219,6 @@ type drops struct{}
 func (drops) Read(p []byte) (int, error) {
 	time.Sleep(time.Second)
 	return copy(p, " "), nil
-}
-
-// ended is a context that has.
-func ended(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	return ctx
 }
 
 // log keeps what an observer is told.
