@@ -13,12 +13,15 @@ import (
 
 const schemeDPoP = "DPoP"
 
+// nothing is what came with a credential of which nothing else is known.
+var nothing authkey.Presentation
+
 // possessed reports whether whoever shows a token has what it is bound to. A token that is bound is never taken as a
 // plain one, nor is a plain one where a bound one was announced.
 func (v *Verifier) possessed(presented authkey.Presented, k *known) (Proof, error) {
 	presentation := presented.Presentation()
 	if presentation == nil {
-		presentation = &authkey.Presentation{}
+		presentation = &nothing
 	}
 	announced := strings.EqualFold(presentation.Scheme, schemeDPoP)
 	if k.binding.certificate != "" {

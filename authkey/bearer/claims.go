@@ -192,26 +192,35 @@ func (r *reader) features(names Names) []string {
 	if value == nil {
 		return nil
 	}
-	var flags map[string]json.RawMessage
 	if texts, ok := jose.TextsOf(value, maxID); ok {
 		return texts
 	}
-	if json.Unmarshal(value, &flags) != nil || flags == nil || len(flags) > maxWords {
+	var on []string
+	flags := 0
+	err := jose.Members(value, func(flag, state json.RawMessage) {
+		flags++
+		if isOn(state) {
+			text, _ := jose.Unquote(flag) // it was read: it is a JSON string
+			on = append(on, text)
+		}
+	})
+	if err != nil || flags > maxWords {
 		r.fail(name, "an object of flags, or a list of strings")
 		return nil
 	}
-	var on []string
-	for flag, state := range flags {
-		var typed map[string]json.RawMessage
-		if json.Unmarshal(state, &typed) == nil && typed["v"] != nil {
-			state = typed["v"]
-		}
-		if string(state) == "true" {
-			on = append(on, flag)
-		}
-	}
 	slices.Sort(on)
 	return on
+}
+
+// isOn reports whether the state of a flag is true, or an object that has that as "v".
+func isOn(state json.RawMessage) bool {
+	typed := state
+	_ = jose.Members(state, func(name, value json.RawMessage) { // what is no object has no members
+		if text, _ := jose.Unquote(name); text == "v" {
+			typed = value
+		}
+	})
+	return string(typed) == "true"
 }
 
 // identity returns whom claims that were judged stand for.
@@ -250,6 +259,7 @@ func principal(issuer string, token *authkey.Token) string {
 	if token.Subject == "" {
 		name = "c" + token.Client
 	}
-	sum := sha256.Sum256([]byte(issuer + "\x00" + name))
-	return "tok_" + base64.RawURLEncoding.EncodeToString(sum[:16])
+	var room [maxURL + maxID + 2]byte
+	sum := sha256.Sum256(append(append(append(room[:0], issuer...), 0), name...))
+	return string(base64.RawURLEncoding.AppendEncode(append(room[:0], "tok_"...), sum[:16]))
 }

@@ -18,13 +18,20 @@ type judged struct {
 	binding  binding
 }
 
+// known is a token that is good by itself, and the identity that it stands for. Immutable once it has that.
+type known struct {
+	judged
+	identity *authkey.Identity
+}
+
 // judge looks at everything that a token says which needs no key and no one else. It makes no I/O, so that it stands
 // before the look for a key: what is refused here costs nobody a request.
-func (i *issuer) judge(claims jose.Object, now time.Time, introspected bool) (*judged, error) {
+func (i *issuer) judge(claims jose.Object, now time.Time, introspected bool) (*known, error) {
 	if err := i.exact(claims); err != nil {
 		return nil, err
 	}
-	j := &judged{token: authkey.Token{Issuer: i.URL, Claims: claims}}
+	k := &known{judged: judged{token: authkey.Token{Issuer: i.URL, Claims: claims}}}
+	j := &k.judged
 	if err := j.read(claims); err != nil {
 		return nil, err
 	}
@@ -42,7 +49,7 @@ func (i *issuer) judge(claims jose.Object, now time.Time, introspected bool) (*j
 	if err := i.bound(j, claims, now); err != nil {
 		return nil, err
 	}
-	return j, j.at(now)
+	return k, j.at(now)
 }
 
 // read reads the registered claims.
@@ -56,11 +63,9 @@ func (j *judged) read(claims jose.Object) (err error) {
 	}
 	if value := claims["aud"]; value != nil {
 		text, ok := plainText(value, maxURL)
-		t.Audience = []string{text}
-		if !ok {
-			t.Audience, ok = jose.TextsOf(value, maxURL)
-		}
-		if !ok {
+		if ok {
+			t.Audience = []string{text}
+		} else if t.Audience, ok = jose.TextsOf(value, maxURL); !ok {
 			return fmt.Errorf("%w: token: claim %q: want a string, or a list of strings", authkey.ErrMalformed, "aud")
 		}
 	}

@@ -52,9 +52,6 @@ func New(issuers []Issuer, opts ...Option) (*Verifier, error) {
 		if v.issuers[i.URL] != nil {
 			fault("issuer %.60q is there twice", i.URL)
 		}
-		if (len(issuers) > 1 || v.resolved != nil) && i.Org == "" && len(i.Orgs) == 0 {
-			fault("issuer %.60q: beside others it needs Org or Orgs, maybe AnyOrg, so that none speaks for the tenants of another", i.URL)
-		}
 		v.issuers[i.URL] = compiled
 	}
 	if len(issuers) == 0 && v.resolved == nil && v.opaque == nil {
@@ -65,8 +62,15 @@ func New(issuers []Issuer, opts ...Option) (*Verifier, error) {
 	}
 	if v.opaque != nil {
 		var err error
+		issuers = append(slices.Clone(issuers), v.opaque.Issuer)
 		v.opaque, err = v.compile(v.opaque.Issuer, true)
 		faults = append(faults, err)
+	}
+	several := v.resolved != nil || slices.ContainsFunc(issuers, func(i Issuer) bool { return i.URL != issuers[0].URL })
+	for _, i := range issuers {
+		if several && i.Org == "" && len(i.Orgs) == 0 {
+			fault("issuer %.60q: beside others it needs Org or Orgs, maybe AnyOrg, so that none speaks for the tenants of another", i.URL)
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -143,12 +147,6 @@ func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented
 	return identity, nil
 }
 
-// known is a token that is good by itself. Immutable.
-type known struct {
-	judged
-	identity *authkey.Identity
-}
-
 // identify returns whom a token stands for, by the cache, by its signature or by introspection.
 func (v *Verifier) identify(ctx context.Context, text string) (*known, error) {
 	if !isToken(text) || len(v.issuers) == 0 && v.resolved == nil {
@@ -158,7 +156,8 @@ func (v *Verifier) identify(ctx context.Context, text string) (*known, error) {
 		k, _, err := v.verify(ctx, text)
 		return k, err
 	}
-	sum := sha256.Sum256([]byte(text))
+	var room [2 << 10]byte // most tokens fit, and then need no copy on the heap
+	sum := sha256.Sum256(append(room[:0], text...))
 	if k, err := v.cache.get(ctx, sum, v.now()); k != nil || err != nil {
 		return k, err
 	}
@@ -202,7 +201,7 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 	if token.HasKeyID && token.KeyID == "" {
 		return nil, s, fmt.Errorf("%w: token: its kid is empty", authkey.ErrMalformed)
 	}
-	j, err := s.issuer.judge(claims, v.now(), false)
+	k, err := s.issuer.judge(claims, v.now(), false)
 	if err != nil {
 		return nil, s, err
 	}
@@ -215,13 +214,12 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 	if err := s.key.Verify(token.Algorithm, token.Signed, token.Signature); err != nil {
 		return nil, s, fmt.Errorf("%w: token: %w", authkey.ErrUnknown, err)
 	}
-	k, err := s.issuer.known(j)
-	return k, s, err
+	return k, s, s.issuer.identify(k)
 }
 
 // introspect asks whom a token stands for that says nothing by itself.
 func (v *Verifier) introspect(ctx context.Context, text string) (*known, error) {
-	if v.opaque == nil {
+	if v.opaque == nil || text == "" {
 		return nil, fmt.Errorf("%w: token: it is no JWT", authkey.ErrMalformed)
 	}
 	answer, err := v.introspector.Introspect(ctx, text)
@@ -232,22 +230,19 @@ func (v *Verifier) introspect(ctx context.Context, text string) (*known, error) 
 	if iss, ok := jose.Unquote(claims["iss"]); claims["iss"] != nil && (!ok || iss != v.opaque.URL) {
 		return nil, fmt.Errorf("%w: token: it is of another issuer", authkey.ErrUnknown)
 	}
-	j, err := v.opaque.judge(claims, v.now(), true)
+	k, err := v.opaque.judge(claims, v.now(), true)
 	if err != nil {
 		return nil, err
 	}
-	return v.opaque.known(j)
+	return k, v.opaque.identify(k)
 }
 
-// known returns a token that is good by itself, with its identity.
-func (i *issuer) known(j *judged) (*known, error) {
-	k := &known{judged: *j}
-	var err error
-	if k.identity, err = i.identity(&k.token); err != nil {
-		return nil, err
+// identify gives a token that is good by itself its identity.
+func (i *issuer) identify(k *known) (err error) {
+	if k.identity, err = i.identity(&k.token); err == nil {
+		k.identity.ExpiresAt = k.expires
 	}
-	k.identity.ExpiresAt = j.expires
-	return k, nil
+	return err
 }
 
 // issuerOf returns the issuer that claims name, if it is one of those that are configured.

@@ -95,9 +95,11 @@ func MediaType(typ string) string {
 	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
+var base64url = base64.RawURLEncoding.Strict()
+
 // decode decodes canonical base64url. The package base64 skips line breaks, also where it is strict.
 func decode(part string) ([]byte, error) {
-	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	text, err := base64url.DecodeString(part)
 	if err != nil || strings.ContainsAny(part, "\r\n") {
 		return nil, errors.New("jose: a part of the token is not canonical base64url")
 	}

@@ -26,47 +26,113 @@ const (
 // of the document that it was read from.
 type Object map[string]json.RawMessage
 
-var (
-	errObject = errors.New("jose: want one JSON object of valid UTF-8, no name twice, up to 16 levels deep")
-	decoders  = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
-)
+var errObject = errors.New("jose: want one JSON object of valid UTF-8, no name twice, up to 16 levels deep")
+
+// reading is a decoder and the buffer that it reads a document from, which it does not copy.
+type reading struct {
+	jsontext.Decoder
+	buffer bytes.Buffer
+}
+
+var readings = sync.Pool{New: func() any { return new(reading) }}
+
+// read returns a reading of a document; done gives it back, holding on to nothing.
+func read(document []byte) *reading {
+	r := readings.Get().(*reading) //nolint:errcheck // the pool holds nothing else
+	r.buffer = *bytes.NewBuffer(document)
+	r.Reset(&r.buffer)
+	return r
+}
+
+func (r *reading) done() {
+	r.buffer = bytes.Buffer{}
+	r.Reset(&r.buffer)
+	readings.Put(r)
+}
+
+// next returns the next name or value as a part of the document.
+func (r *reading) next(document []byte) (json.RawMessage, bool) {
+	value, err := r.ReadValue()
+	end := int(r.InputOffset())
+	return document[end-len(value) : end : end], err == nil
+}
+
+// within calls a function before each part of what stands between two brackets, until it returns false, and reports
+// whether the document is that and nothing else.
+func (r *reading) within(open, end jsontext.Kind, part func() bool) bool {
+	if r.PeekKind() != open {
+		return false
+	}
+	if _, err := r.ReadToken(); err != nil {
+		return false
+	}
+	for r.PeekKind() != end {
+		if !part() {
+			return false
+		}
+	}
+	if _, err := r.ReadToken(); err != nil {
+		return false
+	}
+	_, err := r.ReadToken()
+	return errors.Is(err, io.EOF)
+}
+
+// Members calls a function of each member of a document that is one object, as ReadObject has it; each name is a JSON
+// string. Where the document is none, it reports an error, maybe after some calls. No allocation.
+func Members(document []byte, each func(name, value json.RawMessage)) error {
+	if deep(document) {
+		return errObject
+	}
+	r := read(document)
+	defer r.done()
+	if !r.within('{', '}', func() bool {
+		name, ok := r.next(document)
+		if !ok {
+			return false
+		}
+		value, ok := r.next(document)
+		if ok {
+			each(name, value)
+		}
+		return ok
+	}) {
+		return errObject
+	}
+	return nil
+}
+
+// texts keeps texts side by side, in one allocation where there is room for them.
+type texts struct{ strings.Builder }
+
+// keep returns the text of a JSON string; ok is false for anything else.
+func (t *texts) keep(value json.RawMessage) (text string, ok bool) {
+	inner, ok := plain(value)
+	if !ok {
+		return Unquote(value)
+	}
+	from := t.Len()
+	t.Write(inner)
+	return t.String()[from:], true
+}
+
+// maxRoom is the most names that room is made for before they are read.
+const maxRoom = 64
 
 // ReadObject reads a document that is one object (RFC 8259), and nothing after it: of valid UTF-8, with no name
 // twice in any object, up to 16 levels deep. Its errors repeat nothing of the document, which must not be changed
-// afterwards. Cost: two allocations and one for each name.
+// afterwards. Cost: the map, and one allocation for its names if they are short.
 func ReadObject(document []byte) (Object, error) {
-	if deep(document) {
-		return nil, errObject
-	}
-	d := decoders.Get().(*jsontext.Decoder) //nolint:errcheck // the pool holds nothing else
-	defer decoders.Put(d)
-	d.Reset(bytes.NewBuffer(document))
-	defer d.Reset(bytes.NewBuffer(nil)) // what waits in the pool holds on to nothing
-	if d.PeekKind() != '{' {
-		return nil, errObject
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, errObject
-	}
-	object := make(Object, 12)
-	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
-		if err != nil {
-			return nil, errObject
+	object := make(Object, min(bytes.Count(document, []byte(`":`)), maxRoom))
+	var names texts
+	names.Grow(min(len(document), 256))
+	err := Members(document, func(name, value json.RawMessage) {
+		if text, ok := names.keep(name); ok { // as always, for it was read
+			object[text] = value
 		}
-		text := name.String()
-		value, err := d.ReadValue()
-		if err != nil {
-			return nil, errObject
-		}
-		end := int(d.InputOffset())
-		object[text] = json.RawMessage(document[end-len(value) : end : end])
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, errObject
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, errObject
+	})
+	if err != nil {
+		return nil, err
 	}
 	return object, nil
 }
@@ -125,49 +191,78 @@ func (o Object) Texts(name string, most int) ([]string, error) {
 	if !ok {
 		return nil, nil
 	}
-	texts, ok := TextsOf(value, most)
+	list, ok := TextsOf(value, most)
 	if !ok {
 		return nil, fmt.Errorf("jose: member %q: want a list of up to %d strings of 1 to %d bytes, without control characters", name, maxItems, most)
 	}
-	return texts, nil
+	return list, nil
 }
 
 // Unquote returns the text of a JSON string; ok is false for anything else.
 func Unquote(value json.RawMessage) (text string, ok bool) {
+	if inner, ok := plain(value); ok {
+		return string(inner), true
+	}
 	if len(value) < 2 || value[0] != '"' {
 		return "", false
 	}
-	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 { // nothing to unescape
-		return string(inner), true
+	unquoted, err := jsontext.AppendUnquote(nil, value)
+	return string(unquoted), err == nil
+}
+
+// plain returns what is between the quotes of a JSON string; ok is false for anything else, and where something there
+// is to be unescaped.
+func plain(value json.RawMessage) (inner []byte, ok bool) {
+	if len(value) < 2 || value[0] != '"' {
+		return nil, false
 	}
-	plain, err := jsontext.AppendUnquote(nil, value)
-	return string(plain), err == nil
+	inner = value[1 : len(value)-1]
+	return inner, bytes.IndexByte(inner, '\\') < 0
 }
 
 // Items returns the elements of a JSON array; ok is false for anything else, and for more than 256 of them.
 func Items(value json.RawMessage) (items []json.RawMessage, ok bool) {
+	ok = elements(value, func(item json.RawMessage) bool {
+		items = append(items, item)
+		return true
+	})
+	return items, ok
+}
+
+// elements calls a function of each element of a JSON array, until it returns false, and reports whether the value is
+// one with up to 256 of them.
+func elements(value json.RawMessage, each func(item json.RawMessage) bool) bool {
 	if len(value) == 0 || value[0] != '[' {
-		return nil, false
+		return false
 	}
-	return items, json.Unmarshal(value, &items) == nil && len(items) <= maxItems
+	r := read(value)
+	defer r.done()
+	n := 0
+	return r.within('[', ']', func() bool {
+		n++
+		item, ok := r.next(value)
+		return ok && n <= maxItems && each(item)
+	})
 }
 
 // TextsOf returns the elements of a JSON array of strings of 1 to most bytes, without control characters; ok is
 // false for anything else.
-func TextsOf(value json.RawMessage, most int) (texts []string, ok bool) {
-	items, ok := Items(value)
+func TextsOf(value json.RawMessage, most int) (list []string, ok bool) {
+	if len(value) == 0 || value[0] != '[' {
+		return nil, false
+	}
+	list = make([]string, 0, min(bytes.Count(value, []byte{','})+1, maxItems))
+	var room texts
+	room.Grow(len(value))
+	ok = elements(value, func(item json.RawMessage) bool {
+		text, ok := room.keep(item)
+		list = append(list, text)
+		return ok && text != "" && len(text) <= most && !strings.ContainsFunc(text, unicode.IsControl)
+	})
 	if !ok {
 		return nil, false
 	}
-	texts = make([]string, len(items))
-	for i, item := range items {
-		text, ok := Unquote(item)
-		if !ok || text == "" || len(text) > most || strings.ContainsFunc(text, unicode.IsControl) {
-			return nil, false
-		}
-		texts[i] = text
-	}
-	return texts, true
+	return list, true
 }
 
 // maxSeconds is the end of the year 9999.
@@ -180,14 +275,12 @@ func (o Object) Seconds(name string) (at time.Time, ok bool, err error) {
 	if !ok {
 		return time.Time{}, false, nil
 	}
-	fault := fmt.Errorf("jose: member %q: want seconds since 1970, up to the year 9999", name)
-	if len(value) == 0 || len(value) > maxNumber || (value[0] < '0' || value[0] > '9') {
-		return time.Time{}, false, fault
+	if len(value) > 0 && len(value) <= maxNumber && value[0] >= '0' && value[0] <= '9' {
+		n, err := strconv.ParseFloat(string(value), 64)
+		if err == nil && n <= maxSeconds {
+			whole := int64(n)
+			return time.Unix(whole, int64((n-float64(whole))*1e9)), true, nil
+		}
 	}
-	n, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || n < 0 || n > maxSeconds {
-		return time.Time{}, false, fault
-	}
-	whole := int64(n)
-	return time.Unix(whole, int64((n-float64(whole))*1e9)), true, nil
+	return time.Time{}, false, fmt.Errorf("jose: member %q: want seconds since 1970, up to the year 9999", name)
 }
