@@ -42,7 +42,10 @@ func Beside(tokens *Verifier, keys Keys, formats ...authkey.Format) (*Both, erro
 		}
 		b.prefixes = append(b.prefixes, f.String()+"_")
 	}
-	return b, errors.Join(faults...)
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // Authenticate asks the one that a credential is for, and returns what that says.
