@@ -59,10 +59,9 @@ end
 
 local op, name = ARGV[1], ARGV[2]
 local held = redis.call('HGET', KEYS[1], name)
-redis.call('ZCARD', KEYS[2]) -- fails before anything is written if it is no sorted set
 local append = trail(KEYS[3], ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[#ARGV])
 
--- prune removes what has ended.
+-- prune removes what has ended. It goes before all other writes, and fails where a key holds something else.
 local function prune()
   local names = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', digits(now), 'LIMIT', 0, 100)
   if #names == 0 then return end
@@ -95,8 +94,8 @@ redis.call('HSET', KEYS[1], name, digits(stamp) .. ' ' .. digits(till) .. ' ' ..
 redis.call('ZADD', KEYS[2], digits(till), name)
 local last = math.ceil(tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]) / 1000)
 for i = 1, 2 do
-  local left = redis.call('PTTL', KEYS[i])
-  if left < 0 or math.floor(now / 1000) + left < last then redis.call('PEXPIREAT', KEYS[i], digits(last)) end
+  local left = redis.call('PTTL', KEYS[i]) -- below zero: none yet
+  if math.floor(now / 1000) + left < last then redis.call('PEXPIREAT', KEYS[i], digits(last)) end
 end
 append()
 return { 1, now, stamp, till }

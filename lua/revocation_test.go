@@ -322,6 +322,13 @@ func TestRevocationsOutlive(t *testing.T) {
 		}
 		revoke(t, conn, org, lua.Revocation{Name: subject})
 		check("persisted")
+		// The ends alone are lost: what is left refuses as long as before.
+		if err := rdb.Del(t.Context(), keys[1]).Err(); err != nil {
+			t.Fatalf("DEL: %v", err)
+		}
+		keys = keys[:1]
+		revoke(t, conn, org, lua.Revocation{Name: subject})
+		check("the ends are lost")
 	})
 }
 
