@@ -159,7 +159,7 @@ func (s *Source) wait(ctx context.Context, seen *state, forced bool) (Token, err
 	select {
 	case landed := <-s.fly(seen, forced):
 		found := landed.Val.(*state)
-		if found.err != nil && !time.Now().Before(found.until) {
+		if found.err != nil {
 			return Token{}, found.err
 		}
 		return found.token, nil

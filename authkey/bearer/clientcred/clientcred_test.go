@@ -46,6 +46,21 @@ func TestHeldTokenIsNotCopied(t *testing.T) { // not parallel: AllocsPerRun coun
 	}
 }
 
+func TestRenewalUnderWayCostsNothing(t *testing.T) { // not parallel: AllocsPerRun counts what all do
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{do: grants(100)}
+		source := newSource(t, e)
+		wants(t, source, "token-1")
+		e.set(hangs(nil, nil))
+		time.Sleep(80 * time.Second)
+		wants(t, source, "token-1")
+		synctest.Wait()
+		if n := testing.AllocsPerRun(100, func() { _, _ = source.Token(t.Context()) }); n != 0 || e.count() != 2 {
+			t.Errorf("%v allocations while a renewal is under way, want none", n)
+		}
+	})
+}
+
 func TestOneQuestionForAll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -97,30 +112,38 @@ func TestCallerWaitsForAsLongAsItsContext(t *testing.T) {
 
 func TestEndedContextAsksNobody(t *testing.T) {
 	t.Parallel()
-	e := &endpoint{do: grants(3600)}
-	source := newSource(t, e)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := source.Token(ended)
-	isClass(t, err, clientcred.Timeout)
-	if !errors.Is(err, context.Canceled) || e.count() != 0 {
-		t.Errorf("error %v after %d questions, want that of the context after none", err, e.count())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{do: grants(3600)}
+		source := newSource(t, e)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := source.Token(ended)
+		isClass(t, err, clientcred.Timeout)
+		synctest.Wait()
+		if !errors.Is(err, context.Canceled) || e.count() != 0 {
+			t.Errorf("error %v after %d questions, want that of the context after none", err, e.count())
+		}
+	})
 }
 
 func TestQuestionHasADeadline(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		opts []clientcred.Option
+		do   answer
 		want time.Duration
 	}{
-		"by default": {want: 5 * time.Second},
-		"chosen":     {opts: []clientcred.Option{clientcred.WithTimeout(time.Second)}, want: time.Second},
+		"by default": {do: hangs(nil, nil), want: 5 * time.Second},
+		"chosen":     {do: hangs(nil, nil), opts: []clientcred.Option{clientcred.WithTimeout(time.Second)}, want: time.Second},
+		"by a transport that tells it otherwise": {do: func(r *http.Request) (int, string, error) {
+			<-r.Context().Done()
+			return 0, "", errors.New("gone")
+		}, want: 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				source := newSource(t, &endpoint{do: hangs(nil, nil)}, row.opts...)
+				source := newSource(t, &endpoint{do: row.do}, row.opts...)
 				start := time.Now()
 				fails(t, source, clientcred.Timeout)
 				if past := time.Since(start); past != row.want {
@@ -151,8 +174,12 @@ func TestClose(t *testing.T) {
 			waiter <- err
 		}()
 		synctest.Wait()
+		start := time.Now()
 		if err := source.Close(); err != nil {
 			t.Error(err)
+		}
+		if past := time.Since(start); past != time.Second {
+			t.Errorf("Close took %v, want the second that the question needs to end", past)
 		}
 		select {
 		case <-ended:
@@ -178,6 +205,10 @@ func TestCloseEndsARenewalBehind(t *testing.T) {
 		e.set(hangs(nil, nil))
 		time.Sleep(80 * time.Second)
 		wants(t, source, "token-1")
+		synctest.Wait()
+		if e.count() != 2 {
+			t.Fatal("no renewal is under way")
+		}
 		start := time.Now()
 		source.Close()
 		if past := time.Since(start); past != 0 {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -116,6 +117,8 @@ func TestAnswers(t *testing.T) {
 		"all characters":         {kind: js, body: with(`"azAZ09-._~+/=="`, bearer, ""), token: "azAZ09-._~+/=="},
 		"escapes":                {kind: js, body: with(`"\u0074oken-1"`, bearer, ""), token: "token-1"},
 		"a JSON suffix":          {kind: "application/vnd.acme+json", body: good, token: "token-1"},
+		"half a parameter":       {kind: js + "; charset", body: good, token: "token-1"},
+		"two types":              {kind: js + ", text/html", body: good, class: clientcred.Garbage},
 		"no error":               {kind: js, body: with(`"token-1"`, bearer, `,"error":null`), token: "token-1"},
 		"the longest token":      {kind: js, body: with(`"`+strings.Repeat("a", 16<<10)+`"`, bearer, ""), token: strings.Repeat("a", 16<<10)},
 		"a longer token":         {kind: js, body: with(`"`+strings.Repeat("a", 16<<10+1)+`"`, bearer, ""), class: clientcred.Garbage},
@@ -271,6 +274,12 @@ func TestBrokenConnections(t *testing.T) {
 		if _, ok := errors.AsType[*tls.CertificateVerificationError](source.Err()); !ok {
 			t.Errorf("error %v does not say why", source.Err())
 		}
+	})
+	t.Run("a transport that waits no longer", func(t *testing.T) {
+		t.Parallel()
+		fails(t, newSource(t, &endpoint{do: func(*http.Request) (int, string, error) {
+			return 0, "", fmt.Errorf("%s: %w", secret, os.ErrDeadlineExceeded)
+		}}), clientcred.Timeout)
 	})
 	t.Run("an error that tells the secret", func(t *testing.T) {
 		t.Parallel()

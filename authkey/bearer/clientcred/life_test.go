@@ -80,6 +80,29 @@ func TestRenewalsDriftApart(t *testing.T) {
 	})
 }
 
+func TestPausesDriftApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const sources = 200
+		asked := 0
+		var all []*clientcred.Source
+		var endpoints []*endpoint
+		for range sources {
+			e := &endpoint{do: says(http.StatusInternalServerError, "")}
+			all, endpoints = append(all, newSource(t, e)), append(endpoints, e)
+			fails(t, all[len(all)-1], clientcred.Refused)
+		}
+		time.Sleep(750 * time.Millisecond)
+		for i, source := range all {
+			fails(t, source, clientcred.Refused)
+			asked += endpoints[i].count() - 1
+		}
+		if asked < sources/5 || asked > sources*4/5 {
+			t.Errorf("%d of %d asked again halfway between 0.5 s and 1 s, want about half", asked, sources)
+		}
+	})
+}
+
 func TestOldTokenGoesOnWhileRenewalsFail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

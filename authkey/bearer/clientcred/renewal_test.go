@@ -82,6 +82,19 @@ func TestNoLoopOfRefusals(t *testing.T) {
 	})
 }
 
+func TestOneRequestIsSentTwiceAtMost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{do: grants(3600)}
+		base := &service{do: func(r *http.Request) *http.Response {
+			time.Sleep(time.Minute) // so that no pause holds a renewal up
+			return unauthorized(r, invalidToken)
+		}}
+		trip(t, newTransport(t, newSource(t, e), base, maps), newRequest(t, http.MethodGet, maps, nil))
+		wantSent(t, base, "Bearer token-1", "Bearer token-2")
+	})
+}
+
 func TestManyRefusalsRenewOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,27 +125,56 @@ func TestManyRefusalsRenewOnce(t *testing.T) {
 	})
 }
 
-func TestLateRefusalOfAnOldTokenRenewsNothing(t *testing.T) {
+func TestLateRefusalOfAnOldToken(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		life, asked int
+		want        string
+	}{
+		"renews nothing where another is held": {life: 3600, asked: 2, want: "token-2"},
+		"renews another that has ended too":    {life: 50, asked: 3, want: "token-3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				late := make(chan struct{})
+				base := &service{}
+				base.do = func(r *http.Request) *http.Response {
+					if r.URL.Path == "/late" && r.Header.Get("Authorization") == "Bearer token-1" {
+						<-late
+					}
+					return accepts("token-2", "token-3")(r)
+				}
+				e := &endpoint{do: grants(row.life)}
+				transport := newTransport(t, newSource(t, e), base, maps)
+				status := make(chan int)
+				go func() { status <- trip(t, transport, newRequest(t, http.MethodGet, maps+"/late", nil)) }()
+				synctest.Wait()
+				trip(t, transport, newRequest(t, http.MethodGet, maps, nil))
+				time.Sleep(time.Minute) // another renewal would be allowed
+				close(late)
+				if got := <-status; got != http.StatusOK || e.count() != row.asked {
+					t.Errorf("status %d after %d tokens, want 200 after %d", got, e.count(), row.asked)
+				}
+				wantSent(t, base, "Bearer token-1", "Bearer token-1", "Bearer token-2", "Bearer "+row.want)
+			})
+		})
+	}
+}
+
+func TestRenewalInTimeDoesNotAllowAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		late := make(chan struct{})
-		base := &service{}
-		base.do = func(r *http.Request) *http.Response {
-			if r.URL.Path == "/late" && r.Header.Get("Authorization") == "Bearer token-1" {
-				<-late
-			}
-			return accepts("token-2")(r)
-		}
-		e := &endpoint{do: grants(3600)}
-		transport := newTransport(t, newSource(t, e), base, maps)
-		status := make(chan int)
-		go func() { status <- trip(t, transport, newRequest(t, http.MethodGet, maps+"/late", nil)) }()
+		e := &endpoint{do: grants(20)}
+		transport := newTransport(t, newSource(t, e), &service{do: accepts()}, maps) //nolint:bodyclose // trip closes it
+		get := func() { trip(t, transport, newRequest(t, http.MethodGet, maps, nil)) }
+		get() // token-1 is refused, token-2 too
+		time.Sleep(16 * time.Second)
+		get() // begins the renewal to token-3
 		synctest.Wait()
-		trip(t, transport, newRequest(t, http.MethodGet, maps, nil))
-		time.Sleep(time.Minute) // another renewal would be allowed
-		close(late)
-		if got := <-status; got != http.StatusOK || e.count() != 2 {
-			t.Errorf("status %d after %d tokens, want 200 after 2", got, e.count())
+		get()
+		if e.count() != 3 {
+			t.Errorf("asked %d times, want 3: it was renewed for a refusal 16 s before", e.count())
 		}
 	})
 }
