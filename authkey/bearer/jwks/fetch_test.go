@@ -135,6 +135,16 @@ func TestARoundTripperWithoutBounds(t *testing.T) {
 			}
 		})
 	})
+	t.Run("less time", func(t *testing.T) {
+		bubble(t, func(t *testing.T, n *network) {
+			n.slow(2 * time.Second)
+			began := time.Now()
+			unavailable(t, newCache(t, n, jwks.WithHTTPClient(&http.Client{Transport: n, Timeout: time.Second})).Issuer(issuerURL), "a", "deadline exceeded")
+			if took := time.Since(began); took != time.Second {
+				t.Errorf("took %v, want the client's own second", took)
+			}
+		})
+	})
 	t.Run("panic", func(t *testing.T) {
 		bubble(t, func(t *testing.T, n *network) {
 			cache := newCache(t, roundTrip(func(*http.Request) (*http.Response, error) { panic("at the transport") }))

@@ -91,7 +91,7 @@ func (s *settings) guarded(dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.judge(conn.RemoteAddr().String()); err != nil {
+		if err := s.judge(fmt.Sprint(conn.RemoteAddr())); err != nil { // it may be nil
 			_ = conn.Close() // nothing was sent
 			return nil, err
 		}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +43,10 @@ func (l *line) SetWriteDeadline(time.Time) error { return nil }
 // dialled connects a fetch to an address, and reports whether it was let be.
 func dialled(t *testing.T, address string, opts ...jwks.Option) bool {
 	t.Helper()
-	var to net.Addr = name(address)
+	var to net.Addr
+	if address != "nil" {
+		to = name(address)
+	}
 	if at, err := netip.ParseAddr(address); err == nil {
 		ip := at.As16() // as net.ParseIP has it: an IPv4 address in an IPv6 one
 		to = &net.TCPAddr{IP: ip[:], Port: 443, Zone: at.Zone()}
@@ -70,7 +75,7 @@ func TestWhichAddressesAreDialled(t *testing.T) {
 		198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
 		:: ::1 ::7f00:1 ::808:808 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:0:7f00:1 ::ffff:0:808:808 64:ff9b::a00:1
 		64:ff9b::808:808 64:ff9b:1::1 100::1 2001::1 2001:2::1 2001:db8::1 2002:7f00:1::1 2002:808:808::1 3fff::1 5f00::1
-		fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1 /run/issuer.sock pipe issuer.example:443`) {
+		fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1 /run/issuer.sock pipe nil issuer.example:443`) {
 		if dialled(t, address) {
 			t.Errorf("%s was dialled", address)
 		}
@@ -219,6 +224,39 @@ func TestAProxyIsUsedOnlyWhenAsked(t *testing.T) {
 		t.Error("the caller's transport was changed")
 	}
 }
+
+func TestTheEnvironmentNamesNoProxy(t *testing.T) {
+	if os.Getenv("HTTPS_PROXY") != proxyAddress { // it is read once in a process, so it takes another
+		t.Parallel()
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheEnvironmentNamesNoProxy$")
+		child.Env = append(os.Environ(), "HTTPS_PROXY="+proxyAddress, "NO_PROXY=")
+		if output, err := child.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, output)
+		}
+		return
+	}
+	for name, test := range map[string]struct {
+		opts []jwks.Option
+		to   string
+	}{
+		"by default":   {nil, "192.0.2.1:443"},
+		"of a client":  {[]jwks.Option{jwks.WithHTTPClient(http.DefaultClient)}, "192.0.2.1:443"},
+		"of its clone": {[]jwks.Option{jwks.WithHTTPClient(&http.Client{Transport: http.DefaultTransport})}, "192.0.2.1:443"},
+		"when asked":   {[]jwks.Option{jwks.WithProxy(http.ProxyFromEnvironment)}, "127.0.0.1:3128"},
+	} {
+		cache, err := jwks.New(test.opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cache.Close()
+		_, err = cache.URL("https://192.0.2.1/keys").Keys(t.Context(), header("a"))
+		if outage(t, err, ""); !strings.Contains(err.Error(), test.to) {
+			t.Errorf("%s: %v, want %s to be dialled", name, err, test.to)
+		}
+	}
+}
+
+const proxyAddress = "http://127.0.0.1:3128"
 
 func TestHTTPIsForThisMachineWhenAsked(t *testing.T) {
 	t.Parallel()

@@ -75,8 +75,8 @@ func New(opts ...Option) (*Cache, error) {
 
 // Issuer returns the keys of an issuer by its URL, which is the iss of its tokens. Its discovery document has to name
 // the same, byte for byte. Nothing is fetched before the first Keys, Start or Ready. The same URL and options give the
-// keys from the same memory, so a resolver of tenants may call it for each request. Source.Err tells what is wrong
-// with the URL or an option.
+// keys from the same memory, so a resolver of tenants may call it again and again; that is a look-up under a lock. What
+// is wrong with the URL or an option is told by Source.Err, Start and Ready, and Keys fails.
 func (c *Cache) Issuer(url string, opts ...IssuerOption) *Source { return c.source(url, false, opts) }
 
 // URL returns the keys of a set by the URL of the set itself, for issuers without discovery. Everything else is as

@@ -260,7 +260,7 @@ func WithIssuers(n int) Option {
 }
 
 // WithObserver calls observe after each fetch, for logs and metrics: from several goroutines, so it has to be safe for
-// concurrent use; Cache.Close waits for it. Cache.Stats has counts. Default: nobody is told.
+// concurrent use, and must not call Cache.Close, which waits for it. Cache.Stats has counts. Default: nobody is told.
 func WithObserver(observe func(Fetch)) Option {
 	return optionFunc(func(c *config) error {
 		if observe == nil {
