@@ -14,10 +14,16 @@
 // token makes another Source. It is not for tokens of people, who log in by a browser, nor for verifying tokens,
 // which is what package bearer is for.
 //
-// A token is asked for when it is first needed, and renewed by the calls that use it: an idle Source asks nobody.
-// One call in the last fifth of a token's life begins the renewal and does not wait for it. While renewals fail, the
-// old token goes on for as long as it lives, and the endpoint is asked again after a pause that grows from 1 s to 15 s;
-// without a token calls fail at once in that pause.
+// A token is asked for when it is first needed, and renewed by the calls that use it: an idle Source asks nobody. The
+// first call after 70% to 80% of a token's life, as chance has it, begins the renewal, and none waits for it. While
+// renewals fail, the old token goes on until shortly before its end (a tenth of its life, 10 s at most), and the
+// endpoint is asked again after a pause that grows from 1 s to 15 s, of which chance takes up to half; without a token
+// calls fail at once in that pause.
+//
+// An answer is a token if its status is 200, its type JSON and it is one object of up to 256 KiB, without a member
+// twice, whose access_token is a b64token (RFC 6750, section 2.1) of up to 16 KiB and whose token_type is Bearer, in any
+// case. expires_in may be a number of seconds or a string of digits, which some servers send; it is cut to 24 hours,
+// and a token with 0 is for the calls that waited for it. Absent or null it is 5 minutes.
 package clientcred
 
 import (
@@ -111,8 +117,9 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 // succeeded or there was none. For readiness probes and logs. No I/O.
 func (s *Source) Err() error { return s.state.Load().err }
 
-// Close ends a renewal under way and waits until it is gone; calls that wait for it fail, as do all later ones. It
-// may be called more than once, and returns nil.
+// Close ends a renewal under way and waits until it is gone, which is when the transport lets go; calls that wait for
+// it fail, as do all later ones. It may be called more than once, and returns nil. Idle connections are the
+// transport's to close.
 func (s *Source) Close() error {
 	s.state.Store(&state{err: failed(Closed, nil), next: time.Unix(1<<40, 0)})
 	s.cancel()

@@ -89,8 +89,8 @@ func WithScopes(scopes ...string) Option {
 	})
 }
 
-// WithAudience asks for a token for this audience, by the parameter that several servers know and no RFC has: 1 to
-// 2048 printable ASCII characters. Default: none.
+// WithAudience asks for a token for this audience, by a parameter that RFC 8693 has for another grant and several
+// servers know for this one: 1 to 2048 printable ASCII characters. Default: none.
 func WithAudience(audience string) Option {
 	return optionFunc(func(c *config) error {
 		c.audience = audience
