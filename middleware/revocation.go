@@ -59,6 +59,12 @@ func (a *Admission) looked() *Error {
 	return refusal
 }
 
+// spared reports whether a request may pass a limiter that failed, as far as its token goes: the outage of the limiter
+// is one of who knows what is revoked. A limiter that finds identities stale is none.
+func (a *Admission) spared(cause error) bool {
+	return a.pending == authkey.NothingPending || a.pending == authkey.RevocationPendingOpen && !errors.Is(cause, ratelimit.ErrStale)
+}
+
 // revoked is the answer of every credential that is not good, for a token that a limiter found revoked.
 func (a *Admission) revoked(config *config, cause error, began time.Time) *Error {
 	refusal := config.errAuthentication(schemeOf(a.presented), fmt.Errorf("%w: %w", authkey.ErrRevoked, cause))
