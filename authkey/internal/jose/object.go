@@ -26,7 +26,7 @@ const (
 // of the document that it was read from.
 type Object map[string]json.RawMessage
 
-var errObject = errors.New("jose: want one JSON object of valid UTF-8, no name twice, up to 16 levels deep")
+var errObject = errors.New("jose: want one JSON object of valid UTF-8, no name twice, up to 16 levels deep, and numbers that a double holds")
 
 // reading is a decoder and the buffer that it reads a document from, which it does not copy.
 type reading struct {
@@ -81,7 +81,7 @@ func (r *reading) within(open, end jsontext.Kind, part func() bool) bool {
 // Members calls a function of each member of a document that is one object, as ReadObject has it; each name is a JSON
 // string. Where the document is none, it reports an error, maybe after some calls. No allocation.
 func Members(document []byte, each func(name, value json.RawMessage)) error {
-	if deep(document) {
+	if outOfBounds(document) {
 		return errObject
 	}
 	r := read(document)
@@ -120,8 +120,9 @@ func (t *texts) keep(value json.RawMessage) (text string, ok bool) {
 const maxRoom = 64
 
 // ReadObject reads a document that is one object (RFC 8259), and nothing after it: of valid UTF-8, with no name
-// twice in any object, up to 16 levels deep. Its errors repeat nothing of the document, which must not be changed
-// afterwards. Cost: the map, and one allocation for its names if they are short.
+// twice in any object, up to 16 levels deep, with numbers of up to 64 bytes that a double holds, since some readers
+// refuse others (RFC 8259, section 6). Its errors repeat nothing of the document, which must not be changed afterwards.
+// Cost: the map, and one allocation for its names if they are short.
 func ReadObject(document []byte) (Object, error) {
 	object := make(Object, min(bytes.Count(document, []byte(`":`)), maxRoom))
 	var names texts
@@ -137,8 +138,9 @@ func ReadObject(document []byte) (Object, error) {
 	return object, nil
 }
 
-// deep reports whether brackets are nested too deep, without a stack of its own.
-func deep(document []byte) bool {
+// outOfBounds reports whether brackets are nested too deep, without a stack of its own, or a number is too long or too
+// great.
+func outOfBounds(document []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(document); i++ {
 		switch c := document[i]; {
@@ -153,9 +155,30 @@ func deep(document []byte) bool {
 			}
 		case c == '}' || c == ']':
 			depth--
+		case c >= '0' && c <= '9':
+			digits, ok := number(document[i:])
+			if !ok {
+				return true
+			}
+			i += digits - 1
 		}
 	}
 	return false
+}
+
+// number returns the length of what may be a number, and whether a double holds it.
+func number(text []byte) (length int, ok bool) {
+	for length < len(text) && bytes.IndexByte([]byte("0123456789+-.eE"), text[length]) >= 0 {
+		length++
+	}
+	if length > maxNumber {
+		return length, false
+	}
+	if bytes.ContainsAny(text[:length], "eE") {
+		_, err := strconv.ParseFloat(string(text[:length]), 64)
+		return length, err == nil
+	}
+	return length, true
 }
 
 // Exact refuses names that differ from one of these in case alone, by the folding of Unicode: some readers take one
