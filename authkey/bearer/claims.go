@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,26 +65,23 @@ func (c Claims) filled() Claims {
 	return c
 }
 
-func (c Claims) validate() error {
-	var faults []error
-	c.each(func(names *Names, _ Names) {
-		for _, name := range *names {
-			if name == "" || len(name) > maxName || slices.Contains(strings.Split(name, "."), "") {
-				faults = append(faults, fmt.Errorf("%w: Claims: %.40q is no name, nor names with dots between them, of up to %d bytes", authkey.ErrInvalid, name, maxName))
-			}
-		}
-	})
-	return errors.Join(faults...)
+// all returns the names of every field.
+func (c Claims) all() (all []string) {
+	c.each(func(names *Names, _ Names) { all = append(all, *names...) })
+	return all
+}
+
+// isPath reports whether a name is one, or several with dots between them.
+func isPath(name string) bool {
+	return len(name) <= maxName && !slices.Contains(strings.Split(name, "."), "")
 }
 
 // tops returns the names that are claims, the beginnings of paths among them.
 func (c Claims) tops() (tops []string) {
-	c.each(func(names *Names, _ Names) {
-		for _, name := range *names {
-			top, _, _ := strings.Cut(name, ".")
-			tops = append(tops, name, top)
-		}
-	})
+	for _, name := range c.all() {
+		top, _, _ := strings.Cut(name, ".")
+		tops = append(tops, name, top)
+	}
 	return tops
 }
 

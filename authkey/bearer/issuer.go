@@ -132,7 +132,11 @@ func (i Issuer) compile(introspected bool) (*issuer, error) {
 	if !introspected {
 		faults = append(faults, i.checkKeys())
 	}
-	faults = append(faults, i.Claims.validate())
+	for _, name := range slices.AppendSeq(i.Claims.all(), maps.Keys(i.Require)) {
+		if !isPath(name) {
+			fault("Claims, Require: %.40q is no name, nor names with dots between them, of up to %d bytes", name, maxName)
+		}
+	}
 	c := &issuer{Issuer: i.filled(), names: map[string]bool{}}
 	c.folded = slices.Concat(reserved, c.Claims.tops(), slices.Collect(maps.Keys(i.Require)))
 	for _, name := range c.folded {
