@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -209,6 +211,19 @@ func encoded(value any) []byte {
 	text, err := json.Marshal(value)
 	if err != nil {
 		panic(err)
+	}
+	return text
+}
+
+// minted is a good token of a key and a URL, at the time of now, for those who have no server.
+func minted(t testing.TB, key *authtest.Key, url string) string {
+	t.Helper()
+	claims := jwt.MapClaims{"iss": url, "sub": "subject", "aud": "a", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()}
+	token := jwt.NewWithClaims(jwt.GetSigningMethod(key.Alg), claims)
+	token.Header["kid"] = key.ID
+	text, err := token.SignedString(key.Private)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return text
 }
