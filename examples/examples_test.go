@@ -47,6 +47,11 @@ type process struct {
 	AdminToken string `json:"admin_token"`
 	Redis      string `json:"redis"`
 
+	// Of oidc.
+	Issuer       string `json:"issuer"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+
 	t    *testing.T
 	stop func() error
 }

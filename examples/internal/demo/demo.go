@@ -32,6 +32,13 @@ const (
 	Project = "demo"
 )
 
+// Failures logs why a request could not be judged.
+var Failures = middleware.ObserverFunc(func(e middleware.Event) {
+	if e.Outcome == middleware.OutcomeFailed {
+		log.Printf("%s: %v", e.Endpoint, e.Err)
+	}
+})
+
 // Service is what an example mounts.
 type Service struct {
 	// Whoami only authenticates. Search, Items and Matrix also limit and count; Public limits callers
@@ -102,12 +109,7 @@ func New(ctx context.Context, rdb redis.UniversalClient, budget time.Duration) (
 
 // stages builds the ways of the requests. An adapter panics with what is wrong in them.
 func (s *Service) stages(verifier *authkey.Verifier, limiter *ratelimit.Limiter, observer middleware.Observer) {
-	failures := middleware.ObserverFunc(func(e middleware.Event) {
-		if e.Outcome == middleware.OutcomeFailed {
-			log.Printf("%s: %v", e.Endpoint, e.Err)
-		}
-	})
-	auth := middleware.Authenticate(verifier, middleware.WithObserver(observer), middleware.WithObserver(failures),
+	auth := middleware.Authenticate(verifier, middleware.WithObserver(observer), middleware.WithObserver(Failures),
 		middleware.WithFailureBudget(limiter, ratelimit.PerMinute(60), middleware.ClientNetwork()))
 	s.Whoami = auth
 	s.Search = auth.RateLimit(limiter, ratelimit.Per(10, searchWindow).Fixed()).Meter(s.usage, "demo", "search")

@@ -71,7 +71,7 @@ func Public() any { return map[string]any{"message": "no key needed"} }
 // Health answers GET /healthz.
 func Health() any { return map[string]any{"status": "ok"} }
 
-// Whoami answers GET /v1/whoami: what a key holder may know of the key.
+// Whoami answers GET /v1/whoami: what callers may know of themselves.
 func Whoami(ctx context.Context) any {
 	admission, ok := middleware.FromContext(ctx)
 	if !ok || admission.Identity() == nil {
@@ -79,7 +79,7 @@ func Whoami(ctx context.Context) any {
 	}
 	id := admission.Identity()
 	return map[string]any{
-		"org": id.Org, "project": id.Project, "key": id.Key, "kind": id.Kind,
+		"org": id.Org, "project": id.Project, "key": id.Key, "kind": id.Kind, "method": id.Method,
 		"scopes": id.Scopes, "products": id.Products,
 	}
 }

@@ -15,15 +15,46 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
-// Main runs an example until SIGINT or SIGTERM, then lets open requests end and flushes what was
-// counted. mount puts the service's stages before its handlers in the example's router.
-func Main(mount func(*Service) http.Handler) {
+// Main runs an example that puts the Service behind its router: mount puts the stages before its handlers.
+func Main(mount func(*Service) http.Handler) { Run(withService(mount)) }
+
+func withService(mount func(*Service) http.Handler) func(context.Context, Place) (*App, error) {
+	return func(ctx context.Context, at Place) (*App, error) {
+		s, err := New(ctx, at.Redis, at.Budget)
+		if err != nil {
+			return nil, err
+		}
+		return &App{Handler: mount(s), Facts: s.facts(at), Text: s.text(at), Close: s.Close}, nil
+	}
+}
+
+// Place is where an example runs.
+type Place struct {
+	Addr      string // host:port that it listens on
+	Redis     redis.UniversalClient
+	RedisName string        // for people
+	Budget    time.Duration // how long a request waits for Redis
+}
+
+// App is an example that is ready to serve.
+type App struct {
+	Handler http.Handler
+	Facts   any    // what -json prints
+	Text    string // what it prints otherwise: what to try
+	Close   func(context.Context) error
+}
+
+// Run runs an example until SIGINT or SIGTERM, then lets open requests end and closes it. build returns it; after an
+// error nothing is left to close.
+func Run(build func(context.Context, Place) (*App, error)) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, mount); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout, build); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, err)
 		}
@@ -34,7 +65,7 @@ func Main(mount func(*Service) http.Handler) {
 // drain is how long open requests and the last flush may take.
 const drain = 10 * time.Second
 
-func run(ctx context.Context, args []string, out io.Writer, mount func(*Service) http.Handler) (err error) {
+func run(ctx context.Context, args []string, out io.Writer, build func(context.Context, Place) (*App, error)) (err error) {
 	flags := flag.NewFlagSet("example", flag.ContinueOnError)
 	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 picks one")
 	url := flags.String("redis", os.Getenv("REDIS_URL"), "redis:// URL; empty runs an embedded Redis in this process")
@@ -49,15 +80,6 @@ func run(ctx context.Context, args []string, out io.Writer, mount func(*Service)
 		return err
 	}
 	defer closeRedis()
-	service, err := New(ctx, rdb, *budget)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), drain)
-		defer cancel()
-		err = errors.Join(err, service.Close(ctx))
-	}()
 	if *url != "" { // the embedded one has no policy to tell
 		if err := ratelimit.CheckStorage(ctx, rdb); err != nil {
 			log.Printf("warning: %v", err)
@@ -67,10 +89,28 @@ func run(ctx context.Context, args []string, out io.Writer, mount func(*Service)
 	if err != nil {
 		return err
 	}
-	if err := service.announce(out, listener.Addr().String(), name, *machine); err != nil {
+	app, err := build(ctx, Place{Addr: listener.Addr().String(), Redis: rdb, RedisName: name, Budget: *budget})
+	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return serve(ctx, listener, mount(service))
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drain)
+		defer cancel()
+		err = errors.Join(err, app.Close(ctx))
+	}()
+	if err := app.announce(out, *machine); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return serve(ctx, listener, app.Handler)
+}
+
+// announce prints how to use an example.
+func (a *App) announce(out io.Writer, machine bool) error {
+	if machine {
+		return json.NewEncoder(out).Encode(a.Facts)
+	}
+	_, err := io.WriteString(out, a.Text)
+	return err
 }
 
 func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
@@ -88,40 +128,5 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
-	return err
-}
-
-// announce prints how to use the service. It is the one place that the key and the token are shown.
-func (s *Service) announce(out io.Writer, addr, redis string, machine bool) error {
-	if machine {
-		return json.NewEncoder(out).Encode(struct { //nolint:gosec // to show the key is the purpose
-			Addr       string `json:"addr"`
-			Org        string `json:"org"`
-			Project    string `json:"project"`
-			APIKey     string `json:"api_key"`
-			AdminToken string `json:"admin_token"`
-			Redis      string `json:"redis"`
-		}{addr, Org, Project, s.apiKey, s.adminToken, redis})
-	}
-	_, err := fmt.Fprintf(out, `Listening on http://%[1]s, Redis: %[2]s
-
-  API key      %[3]s
-  admin token  %[4]s
-
-Call until the limit of 10 in 10 seconds answers 429:
-  for i in $(seq 11); do curl -si -H 'X-API-Key: %[3]s' http://%[1]s/v1/search | grep -iE '^(HTTP|ratelimit:|retry-after)'; done
-
-Lower it to 2; the next request obeys:
-  curl -s -X PUT -H 'Authorization: Bearer %[4]s' -H 'Content-Type: application/json' -d '{"project":"demo","endpoint":"GET /v1/search","policy":"requests","limit":2,"expires_at":"never","reason":"try it"}' http://%[1]s/admin/v1/orgs/demo/overrides
-
-See what was counted:
-  curl -s -H 'Authorization: Bearer %[4]s' http://%[1]s/admin/v1/orgs/demo/usage
-
-Administer it from a command line, in another terminal:
-  go build -o tollgatectl ./examples/tollgatectl
-  export TOLLGATE_ADMIN_URL=http://%[1]s/admin TOLLGATE_ADMIN_TOKEN=%[4]s
-  ./tollgatectl keys list --org demo --project demo
-  ./tollgatectl audit list --org demo
-`, addr, redis, s.apiKey, s.adminToken)
 	return err
 }

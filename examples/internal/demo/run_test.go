@@ -43,9 +43,9 @@ func TestRunWarnsOfEviction(t *testing.T) {
 			t.Cleanup(func() { log.SetOutput(os.Stderr) })
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			err := run(ctx, []string{"-addr", "127.0.0.1:0", "-redis", url}, announced{cancel}, func(*Service) http.Handler {
+			err := run(ctx, []string{"-addr", "127.0.0.1:0", "-redis", url}, announced{cancel}, withService(func(*Service) http.Handler {
 				return http.NotFoundHandler()
-			})
+			}))
 			if err != nil {
 				t.Fatalf("run: %v", err)
 			}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/tollgate-go/tollgate/authkey/bearer/authtest"
+	"github.com/tollgate-go/tollgate/examples/internal/demo"
+)
+
+// provider is an authorization server in this process, which does what it is told: see package authtest. Leave it out of
+// a service of yours.
+type provider struct {
+	*authtest.Issuer
+	*authtest.Example // which it lives as long as
+
+	service string // that its tokens are for
+	client  *authtest.DPoPKey
+}
+
+func newProvider(at demo.Place) *provider {
+	t := new(authtest.Example)
+	return &provider{
+		Issuer: authtest.NewIssuer(t), Example: t,
+		service: "http://" + at.Addr, client: authtest.NewDPoPKey(t, "ES256"),
+	}
+}
+
+// mount adds what can be done with a provider that is one's own.
+func (p *provider) mount(mux *http.ServeMux) {
+	mux.HandleFunc("POST /provider/rotate", func(w http.ResponseWriter, _ *http.Request) {
+		p.Rotate("ES256")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	// A client would make the proof by itself, a new one for each request. curl has no key to do so.
+	mux.HandleFunc("POST /provider/proof", func(w http.ResponseWriter, _ *http.Request) {
+		token := p.Mint(authtest.Claims{
+			"aud": p.service, "scope": "pay", "cnf": authtest.Claims{"jkt": p.client.Thumbprint()},
+		})
+		proof := p.client.Proof(http.MethodPost, p.service+"/v1/payments", token, "")
+		fmt.Fprintf(w, "Authorization: DPoP %s\nDPoP: %s\n", token, proof)
+	})
+}
+
+// facts and text are the one place that the key is shown.
+func (p *provider) facts(at demo.Place, key string) any {
+	return struct { //nolint:gosec // to show the key is the purpose
+		Addr         string `json:"addr"`
+		Org          string `json:"org"`
+		Project      string `json:"project"`
+		APIKey       string `json:"api_key"`
+		Redis        string `json:"redis"`
+		Issuer       string `json:"issuer"`
+		ClientID     string `json:"client_id"`
+		ClientSecret string `json:"client_secret"`
+	}{at.Addr, demo.Org, demo.Project, key, at.RedisName, p.URL(), authtest.ClientID, authtest.ClientSecret}
+}
+
+func (p *provider) text(at demo.Place, key string) string {
+	return fmt.Sprintf(`Listening on http://%[1]s, Redis: %[2]s, issuer: %[3]s
+
+Without a token you are told whom to ask for one:
+  curl -si http://%[1]s/v1/search | grep -i www-authenticate
+  curl -s http://%[1]s/.well-known/oauth-protected-resource
+
+Ask, and call until the limit of 10 in 10 seconds answers 429:
+  TOKEN=$(curl -sk -u %[4]s:%[5]s -d grant_type=client_credentials -d scope=search -d resource=http://%[1]s %[6]s | grep -o 'ey[^"]*')
+  for i in $(seq 11); do curl -si -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/search | grep -iE '^(HTTP|ratelimit:|retry-after)'; done
+
+An API key does as well, and where nobody has to be known, nothing:
+  curl -s -H 'X-API-Key: %[7]s' http://%[1]s/v1/whoami
+  curl -s http://%[1]s/v1/news
+
+A token that is bound to a key, with a proof that works once:
+  PROOF=$(curl -s -X POST http://%[1]s/provider/proof)
+  for i in 1 2; do echo "$PROOF" | curl -si -X POST -H @- http://%[1]s/v1/payments | grep -iE '^(HTTP|www-authenticate)'; done
+
+Replace the issuer's key: the next tokens are signed by the new one, and those made before still pass:
+  curl -s -X POST http://%[1]s/provider/rotate
+
+End the token: the next request is refused:
+  curl -si -X POST -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/logout
+  curl -si -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/whoami
+`, at.Addr, at.RedisName, p.URL(), authtest.ClientID, authtest.ClientSecret, p.EndpointURL(authtest.EndpointToken), key)
+}
