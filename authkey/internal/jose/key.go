@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -63,7 +64,7 @@ func pss(m *jwt.SigningMethodRSAPSS) *jwt.SigningMethodRSAPSS {
 func goodRSA(key any) bool {
 	public, ok := key.(*rsa.PublicKey)
 	return ok && public != nil && public.N != nil && public.N.Sign() > 0 && public.N.Bit(0) == 1 &&
-		public.N.BitLen() >= 2048 && public.N.BitLen() <= 8192 && public.E >= 65537 && public.E%2 == 1
+		public.N.BitLen() >= 2048 && public.N.BitLen() <= 8192 && public.E >= 65537 && public.E <= math.MaxInt32 && public.E%2 == 1
 }
 
 func goodEd25519(key any) bool {
@@ -86,8 +87,8 @@ func secretOf(hash crypto.Hash) func(any) bool {
 }
 
 // Validate reports what is wrong with a key: an algorithm that is not known, or does not fit it; one that is not
-// strong: RSA needs 2048 to 8192 bits and an odd exponent of 65537 or more, a secret as many bytes as the hash has
-// (RFC 7518, sections 3.2 and 3.3).
+// strong: RSA needs 2048 to 8192 bits and an odd exponent of 65537 or more, below 2^31 as crypto/rsa has it, a secret as
+// many bytes as the hash has (RFC 7518, sections 3.2 and 3.3).
 func (k *Key) Validate() error {
 	if k.Algorithm != "" {
 		if known, _ := Known(k.Algorithm); !known {

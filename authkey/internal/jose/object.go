@@ -298,7 +298,7 @@ func (o Object) Seconds(name string) (at time.Time, ok bool, err error) {
 	if !ok {
 		return time.Time{}, false, nil
 	}
-	if len(value) > 0 && len(value) <= maxNumber && value[0] >= '0' && value[0] <= '9' {
+	if length, ok := number(value); ok && length == len(value) && length > 0 && value[0] >= '0' && value[0] <= '9' {
 		n, err := strconv.ParseFloat(string(value), 64)
 		if err == nil && n <= maxSeconds {
 			whole := int64(n)
