@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -168,11 +167,7 @@ func (s *KeySet) Len() int { return len(s.keys) }
 func (s *KeySet) Skipped() int { return s.skipped }
 
 // Format writes how many keys there are, for every verb: they may be secrets.
-func (s *KeySet) Format(f fmt.State, _ rune) {
-	if s == nil {
-		_, _ = io.WriteString(f, "no key set")
-		return
-	}
+func (s KeySet) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "%d keys", len(s.keys)) // fmt.State has nobody to tell
 }
 

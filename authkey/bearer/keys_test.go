@@ -97,7 +97,7 @@ func TestParseKeySet(t *testing.T) {
 	}{
 		"one":                       {times(1), 1, 0},
 		"members besides":           {`{"x":[1],"keys":[` + jwk + `],"y":{}}`, 1, 0},
-		"a member of a key besides": {`{"keys":[{"x":1,` + jwk[1:] + `]}`, 1, 0},
+		"a member of a key besides": {`{"keys":[{"zz":1,` + jwk[1:] + `]}`, 1, 0},
 		"100":                       {times(100), 100, 0},
 		"101":                       {times(101), 0, 0},
 		"none":                      {`{"keys":[]}`, 0, 0},
