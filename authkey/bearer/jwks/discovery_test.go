@@ -92,6 +92,7 @@ func TestABadDiscoveryDocument(t *testing.T) { // row 75
 		"no jwks_uri":            {`{"issuer":"` + issuerURL + `"}`, "jwks_uri"},
 		"jwks_uri of no text":    {`{"issuer":"` + issuerURL + `","jwks_uri":7}`, "jwks_uri"},
 		"jwks_uri with http":     {metadata(issuerURL, "http://issuer.example/keys").body, "want https"},
+		"jwks_uri on loopback":   {metadata(issuerURL, "http://127.0.0.1/keys").body, "want https"},
 		"jwks_uri with file":     {metadata(issuerURL, "file:///etc/passwd").body, "want an absolute URL"},
 		"jwks_uri without host":  {metadata(issuerURL, "/keys").body, "want an absolute URL"},
 		"jwks_uri with user":     {metadata(issuerURL, "https://me:secret@issuer.example/keys").body, "without a user name"},

@@ -73,8 +73,6 @@ func (c *config) exchange(ctx context.Context, client *http.Client, address stri
 		return nil, nil, fmt.Errorf("the header has more than %d bytes", maxHeader)
 	case response.StatusCode != http.StatusOK:
 		return nil, nil, &statusError{response.StatusCode}
-	case response.ContentLength > maxBody:
-		return nil, nil, fmt.Errorf("the body has more than %d bytes", maxBody)
 	}
 	body, err := io.ReadAll(io.LimitReader(timed{ctx, response.Body}, maxBody+1))
 	if err == nil {
@@ -158,10 +156,10 @@ func lifeOf(header http.Header, life time.Duration) time.Duration {
 	if age, ok := secondsOf(header.Get("Age")); ok {
 		said -= age
 	}
-	return max(minLife, min(said, maxLife))
+	return max(minLife, said)
 }
 
-// secondsOf reads delta-seconds; more than a day is a day.
+// secondsOf reads delta-seconds; more than maxLife is that.
 func secondsOf(text string) (time.Duration, bool) {
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {

@@ -108,7 +108,6 @@ func (s *settings) guard(c *config, t *http.Transport) *http.Transport {
 	if old := t.DialTLS; dialTLS == nil && old != nil { //nolint:staticcheck // the same
 		dialTLS = func(_ context.Context, network, address string) (net.Conn, error) { return old(network, address) }
 	}
-	t.Dial, t.DialTLS = nil, nil //nolint:staticcheck // the same
 	if dial == nil {
 		t.DialContext = (&net.Dialer{Timeout: c.timeout, ControlContext: s.control}).DialContext
 	} else {

@@ -187,6 +187,7 @@ func TestABadSetIsAFailedRefresh(t *testing.T) {
 		"too many keys": {body: document(make([]string, 101)...)},
 		"status":        {status: http.StatusInternalServerError, body: document("a")},
 		"no content":    {status: http.StatusNoContent},
+		"a part":        {status: http.StatusPartialContent, body: document("a")},
 		"redirect":      {status: http.StatusFound, header: http.Header{"Location": {issuerURL + "/elsewhere"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
