@@ -4,7 +4,7 @@ import "fmt"
 
 // facts and text are the one place that the key and the token are shown.
 func (s *Service) facts(at Place) any {
-	return struct { //nolint:gosec // to show the key is the purpose
+	return struct {
 		Addr       string `json:"addr"`
 		Org        string `json:"org"`
 		Project    string `json:"project"`
