@@ -65,6 +65,7 @@ func Run(t *testing.T, adapter Adapter) {
 	for _, scenarios := range [][]scenario{
 		credentials(), sources(), guards(), modes(), budgets(), limits(), candidates(), fields(), costs(), holds(), failures(), networks(),
 		passages(), usages(), requestIDs(), panics(), routing(), protocol(), restrictions(), cors(),
+		presentations(), challenges(), requirements(), revocations(), anonymous(),
 	} {
 		for _, s := range scenarios {
 			t.Run(s.name, func(t *testing.T) {

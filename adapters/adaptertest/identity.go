@@ -54,6 +54,7 @@ func credentials() []scenario {
 		{"Bearer", "Authorization: Bearer is read, and gone for the handler", "Authorization: Bearer good", answerSaw},
 		{"BearerInLowerCase", "names of schemes have no case, RFC 9110, section 11.1", "Authorization: bearer good", answerSaw},
 		{"BearerWithSpaces", "one space or more, RFC 9110, section 11.4", "Authorization: Bearer   good", answerSaw},
+		{"BearerWithTab", "a tab is none, and no part of a token", "Authorization: Bearer\tgood", answerMalformed},
 		{"BearerEmpty", "a scheme without a credential is a mistake", "Authorization: Bearer", answerMalformed},
 		{"BearerTwice", "nobody chooses the first or the last", "Authorization: Bearer good\nAuthorization: Bearer other", answerMalformed},
 		{"BearerJoinedByComma", "a proxy joins two fields so", "Authorization: Bearer good, Bearer other", answerMalformed},

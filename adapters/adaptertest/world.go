@@ -3,6 +3,7 @@ package adaptertest
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,6 +29,12 @@ type world struct {
 	refreshed func(held *authkey.Identity) (*authkey.Identity, error)
 	// broken makes the limiter fail.
 	broken error
+	// revoked tells that tokens are; pending is what a limiter is left to do about it, if it is asked; blind makes it
+	// look for none.
+	revoked, blind bool
+	pending        authkey.Pending
+	// told says what came with each credential.
+	told []string
 	// used counts for each limit.
 	used map[string]int64
 	// holds are by their name and count.
@@ -38,8 +45,8 @@ type world struct {
 }
 
 // newWorld returns a world that knows the credentials "good", which may do all, "reader", a secret key
-// that may only read, "page", a publishable one, "other" of another project, "lost" without an org, and
-// one for each way to be bad.
+// that may only read, "page", a publishable one, "other" of another project, "lost" without an org, "token", which is
+// none of a key, and one for each way to be bad.
 func newWorld() *world {
 	identity := func(project string, kind authkey.Kind, scopes ...string) *authkey.Identity {
 		return &authkey.Identity{
@@ -54,11 +61,23 @@ func newWorld() *world {
 		"page":   identity("shop", authkey.KindPublishable, authkey.ScopeWrite),
 		"other":  identity("yard", authkey.KindSecret, authkey.ScopeWrite),
 		"lost":   {Kind: authkey.KindSecret, Method: "key"},
+		"token": {
+			Org: "acme", Project: "shop", Key: "user-7", Kind: authkey.KindSecret, Method: "bearer", Scopes: []string{"search"},
+			Roles: []string{"editor"}, Permissions: []string{"maps.read"}, Features: []string{"beta"},
+			Token: &authkey.Token{
+				Issuer: "https://login.test", ID: "t7", Subject: "user-7", ACR: "silver",
+				Claims: map[string]json.RawMessage{"tier": json.RawMessage(`["gold","lead"]`)},
+			},
+		},
 	}
+	w.pending = authkey.RevocationPending
 	w.bad = map[string]error{
 		"malformed": authkey.ErrMalformed, "revoked": authkey.ErrRevoked, "disabled": authkey.ErrDisabled,
 		"expired": authkey.ErrExpired, "early": authkey.ErrNotYetValid,
-		"down": fmt.Errorf("%w: connection refused", authkey.ErrUnavailable),
+		"down":  fmt.Errorf("%w: connection refused", authkey.ErrUnavailable),
+		"proof": &authkey.ProofError{Code: middleware.CodeProof},
+		"nonce": &authkey.ProofError{Code: middleware.CodeNonce, Nonce: "n-7"},
+		"guest": authkey.ErrForbidden,
 	}
 	return w
 }
@@ -72,17 +91,37 @@ func (w *world) Authenticate(_ context.Context, presented authkey.Presented) (*a
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.authenticated++
+	if p := presented.Presentation(); p != nil {
+		certified := p.Certificate != nil
+		w.told = append(w.told, fmt.Sprintf("%q %q %q %q %v", p.Scheme, p.Method, p.Path, p.Proofs, certified))
+	}
 	return w.find(presented)
 }
 
 func (w *world) find(presented authkey.Presented) (*authkey.Identity, error) {
 	if id := w.known[presented.Reveal()]; id != nil {
-		return id, nil
+		if id.Token == nil {
+			return id, nil
+		}
+		return w.token(presented.Presentation(), *id)
 	}
 	if err := w.bad[presented.Reveal()]; err != nil {
 		return nil, err
 	}
 	return nil, authkey.ErrUnknown
+}
+
+// token returns the identity of a token that is not revoked, or leaves that to the limiter, which is asked anyway.
+func (w *world) token(p *authkey.Presentation, id authkey.Identity) (*authkey.Identity, error) {
+	if p != nil && p.DeferRevocation {
+		token := *id.Token
+		token.Pending, id.Token = w.pending, &token
+		return &id, nil
+	}
+	if w.revoked {
+		return nil, authkey.ErrRevoked
+	}
+	return &id, nil
 }
 
 func (w *world) Refresh(_ context.Context, presented authkey.Presented, held *authkey.Identity) (*authkey.Identity, error) {
@@ -112,7 +151,11 @@ func (w *world) Admit(_ context.Context, request ratelimit.Request) (ratelimit.D
 	if request.Epoch != 0 && request.Epoch != w.epoch {
 		return ratelimit.Decision{}, ratelimit.ErrStale
 	}
-	d := ratelimit.Decision{Allowed: true, At: time.Unix(1_700_000_000, 0)}
+	looks := request.Token != nil && !w.blind
+	if looks && w.revoked {
+		return ratelimit.Decision{}, ratelimit.ErrRevoked
+	}
+	d := ratelimit.Decision{Allowed: true, At: time.Unix(1_700_000_000, 0), TokenChecked: looks}
 	keys := make([]string, len(request.Charges))
 	for i, c := range request.Charges {
 		key, err := keyOf(&request, &c)
