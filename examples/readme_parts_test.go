@@ -12,6 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/bearer"
+	"github.com/tollgate-go/tollgate/authkey/bearer/jwks"
+	"github.com/tollgate-go/tollgate/authkey/bearer/revocation"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin"
 	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
@@ -25,6 +28,7 @@ import (
 var (
 	_ = options
 	_ = keys
+	_ = tokens
 	_ = adminRoute
 )
 
@@ -56,6 +60,17 @@ func keys(ctx context.Context, issuer *authkey.Issuer, verifier *authkey.Verifie
 		middleware.WithCORS(middleware.CORS{Origins: []string{"https://console.acme.example"}}))              // keys bring their own origins
 	_, _ = key, next
 	return errors.Join(err1, err2, err3, auth.Err())
+}
+
+func tokens(rdb redis.UniversalClient, verifier *authkey.Verifier) error {
+	keySets, err1 := jwks.New()              // follows the keys that issuers publish
+	revocations, err2 := revocation.New(rdb) // RevokeSubject and its like: refused with the next request, in the Redis call of its limit
+	tokens, err3 := bearer.New([]bearer.Issuer{{
+		URL: "https://login.example.com/", Audiences: []string{"https://api.example.com"}, MaxLifetime: time.Hour,
+		Keys: keySets.Issuer("https://login.example.com/"), // Claims tells the names of org, project, scopes, roles where yours differ
+	}}, bearer.WithRevocations(revocations))
+	both, err4 := bearer.Beside(tokens, verifier) // for Authenticate: told apart by shape, never by trying both
+	return errors.Join(err1, err2, err3, err4, middleware.Authenticate(both).Err())
 }
 
 func adminRoute(mux *http.ServeMux, token string, rdb redis.UniversalClient, store authkey.Store, issuer *authkey.Issuer) error {
