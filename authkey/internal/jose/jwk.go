@@ -87,7 +87,7 @@ func rsaOf(o Object) (*rsa.PublicKey, error) {
 		return nil, errors.New("jose: the JWK has an exponent that is out of bounds")
 	}
 	copy(exponent[8-len(e):], e)
-	return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(binary.BigEndian.Uint64(exponent[:]))}, nil //nolint:gosec // four bytes
+	return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(binary.BigEndian.Uint64(exponent[:]))}, nil
 }
 
 func ecOf(o Object) (*ecdsa.PublicKey, error) {
