@@ -168,7 +168,7 @@ func (s *KeySet) Skipped() int { return s.skipped }
 
 // Format writes how many keys there are, for every verb: they may be secrets.
 func (s KeySet) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "%d keys", len(s.keys)) // fmt.State has nobody to tell
+	_, _ = fmt.Fprintf(f, "key set of %d", len(s.keys)) // fmt.State has nobody to tell
 }
 
 // Has reports whether the set has a key that a header may mean. No allocation.
@@ -220,7 +220,7 @@ func (f keyfunc) Keys(_ context.Context, header Header) (*KeySet, error) {
 		if errors.Is(err, authkey.ErrUnavailable) {
 			return nil, err
 		}
-		return newKeySet(nil, 0), nil //nolint:nilerr // the key is unknown, as an empty set says
+		return newKeySet(nil, 0), nil // the key is unknown
 	}
 	several, ok := found.(jwt.VerificationKeySet)
 	if !ok {

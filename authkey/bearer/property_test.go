@@ -36,7 +36,7 @@ func TestKeysAreOfOneIssuer(t *testing.T) {
 			for _, kid := range []any{signs.Key().ID, "own" + signs.URL(), authtest.Absent} {
 				token := says.MintWith(map[string]any{"kid": kid}, nil, signs.Key())
 				before := sources[b].asked()
-				want := error(authkey.ErrUnknown)
+				want := authkey.ErrUnknown
 				if a == b && kid != "own"+signs.URL() {
 					want = nil
 				}

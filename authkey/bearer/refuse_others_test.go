@@ -52,9 +52,9 @@ func TestRefusesOrgs(t *testing.T) {
 	if id := judge(t, g.verifier, of("b"), nil, nil); id.Org != "b" || id.Project != "b" {
 		t.Errorf("it is of %q, %q", id.Org, id.Project)
 	}
-	any := g.config
-	any.Orgs = []string{bearer.AnyOrg}
-	if id := judge(t, newVerifier(t, g.clock, []bearer.Issuer{any}), of("c"), nil, nil); id.Org != "c" {
+	open := g.config
+	open.Orgs = []string{bearer.AnyOrg}
+	if id := judge(t, newVerifier(t, g.clock, []bearer.Issuer{open}), of("c"), nil, nil); id.Org != "c" {
 		t.Errorf("it is of %q", id.Org)
 	}
 	fixed := g.config

@@ -60,7 +60,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 		t.Fatal("both are to be refused")
 	}
 	forms := func(secret []byte) []string {
-		return []string{string(secret[:16]), base64url(secret)[:20], fmt.Sprintf("%x", secret)[:20], fmt.Sprintf("%X", secret)[:20], strings.Trim(fmt.Sprint(secret[:8]), "[]"), strings.TrimPrefix(fmt.Sprintf("%#v", secret[:6]), "[]byte{")[:20]}
+		return []string{string(secret[:16]), base64url(secret)[:20], fmt.Sprintf("%x", secret)[:20], fmt.Sprintf("%X", secret)[:20], strings.Trim(fmt.Sprintf("%d", secret[:8]), "[]"), strings.TrimPrefix(fmt.Sprintf("%#v", secret[:6]), "[]byte{")[:20]}
 	}
 	for name, value := range map[string]any{
 		"Key": key, "*Key": &key, "KeySet": set, "*KeySet": *set, "Issuer": issuer, "*Issuer": &issuer, "Issuers": []bearer.Issuer{issuer},
@@ -81,7 +81,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 	if text := written(t, key); strings.Count(text, `key "shared" HS256`) < 9 {
 		t.Errorf("a key does not say which it is: %s", text)
 	}
-	if text := written(t, set); strings.Count(text, "1 keys") < 9 {
+	if text := written(t, set); strings.Count(text, "key set of 1") < 9 {
 		t.Errorf("a set does not say what it has: %s", text)
 	}
 }
