@@ -45,7 +45,7 @@ func (c *config) certificate(r *http.Request) (*x509.Certificate, error) {
 		}
 	}
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return nil, nil //nolint:nilnil // without a certificate there is nothing wrong
+		return nil, nil
 	}
 	return r.TLS.PeerCertificates[0], nil
 }
@@ -53,7 +53,7 @@ func (c *config) certificate(r *http.Request) (*x509.Certificate, error) {
 // readCertificate reads a byte sequence (RFC 9651, section 3.3.5) of DER.
 func readCertificate(fields []string) (*x509.Certificate, error) {
 	if len(fields) == 0 {
-		return nil, nil //nolint:nilnil // without a certificate there is nothing wrong
+		return nil, nil
 	}
 	text, opened := strings.CutPrefix(single(fields), ":")
 	text, closed := strings.CutSuffix(text, ":")

@@ -115,7 +115,7 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 	if slices.ContainsFunc(request.Charges, func(c ratelimit.Charge) bool { return c.Policy.Lease > 0 && !c.AtOnce }) {
 		request.Hold = rand.Text() // known here, it can be given back although the answer is lost
 	}
-	decision, err, refusal := a.askFresh(ctx, header, config, l, &request)
+	decision, refusal, err := a.askFresh(ctx, header, config, l, &request)
 	switch {
 	case refusal != nil:
 		a.observe(Event{Step: StepAuthenticate, Outcome: refusal.outcome(), Err: refusal}, began)
@@ -152,14 +152,14 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, l
 
 // askFresh asks the limiter, with a fresh identity where it says that the one held is stale. A limit that is for nobody
 // cannot say that of anybody.
-func (a *Admission) askFresh(ctx context.Context, header http.Header, config *config, l *limit, request *ratelimit.Request) (ratelimit.Decision, error, *Error) {
+func (a *Admission) askFresh(ctx context.Context, header http.Header, config *config, l *limit, request *ratelimit.Request) (ratelimit.Decision, *Error, error) {
 	decision, err := l.limiter.Admit(ctx, *request)
 	for range attempts - 1 {
 		if !errors.Is(err, ratelimit.ErrStale) || a.authenticator == nil || l.anonymous {
 			break
 		}
 		if refusal := a.refresh(ctx, header, config); refusal != nil {
-			return decision, nil, refusal
+			return decision, refusal, nil
 		}
 		a.fillIdentity(request)
 		decision, err = l.limiter.Admit(ctx, *request)
@@ -167,7 +167,7 @@ func (a *Admission) askFresh(ctx context.Context, header http.Header, config *co
 	if errors.Is(err, ratelimit.ErrStale) {
 		err = fmt.Errorf("middleware: the identity stays stale; are its store and the limiter on the same Redis? %w", err)
 	}
-	return decision, err, nil
+	return decision, nil, err
 }
 
 // configOf returns the config of the stage that a limit belongs to: the one that runs or, when the handler
