@@ -7,7 +7,7 @@
 --          epochs         how many are compared, 0 to 2; then for each the stamps that the caller holds:
 --            keys, limits   '-' is not compared
 --          names          that a token can be revoked under, 0 to 4; 0: there is no token. Then, if there are any:
---            issued, name...  when it was made, in seconds since 1970, 0 if it does not tell; fields of revocation.lua
+--            issued, name...  when it was made, in seconds since 1970, what is none if it does not tell; as in revocation.lua
 --          from, until    the Redis times between which the caller's limits are the effective ones
 --          mode           'charge'   take the units, or hold them, if all of it fits
 --                         'peek'     the same, and write nothing

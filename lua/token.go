@@ -38,16 +38,13 @@ type Token struct {
 	IssuedAt time.Time
 }
 
-// maxIssued is the last second before MaxTime, which revokes always.
-const maxIssued = MaxTime / 1_000_000
-
 // appendToken appends what admit.lua reads of a token.
 func appendToken(keys []string, args []any, t *Token) ([]string, []any) {
 	if t == nil {
 		return keys, append(args, 0)
 	}
 	at, names := len(args), 0
-	args = append(args, 0, t.issued())
+	args = append(args, 0, t.IssuedAt.Unix())
 	for i, value := range [...]string{t.ID, t.Subject, t.Session, t.Client} {
 		if value != "" {
 			args = append(args, Name{nameKinds[i], t.Issuer, value}.Field())
@@ -59,12 +56,4 @@ func appendToken(keys []string, args []any, t *Token) ([]string, []any) {
 	}
 	args[at] = names
 	return append(keys, RevokedKey(t.Org)), args
-}
-
-// issued returns the seconds of IssuedAt, 0 where they do not count.
-func (t *Token) issued() int64 {
-	if at := t.IssuedAt.Unix(); at > 0 && at <= maxIssued {
-		return at
-	}
-	return 0
 }
