@@ -19,6 +19,8 @@ import (
 func TestDecodeAnswers(t *testing.T) {
 	t.Parallel()
 	check := Check{Epochs: make([]Held, 1), Charges: []Charge{{}}}
+	bearing := check
+	bearing.Token = &Token{}
 	// reply is an allowed answer to it with one number changed.
 	reply := func(at int, to int64) []any {
 		all := []any{int64(5), int64(1), int64(7), int64(8), int64(1), int64(0), int64(3), int64(4), int64(5), int64(6), int64(7), int64(8), int64(0)}
@@ -42,7 +44,10 @@ func TestDecodeAnswers(t *testing.T) {
 		{"half a head", []any{int64(5), int64(2), int64(7)}, []Check{check}, false},
 		{"no states", []any{int64(5), int64(1), int64(0), int64(0)}, []Check{check}, false},
 		{"one too many", []any{int64(5), int64(2), int64(7), int64(8), int64(9)}, []Check{check}, false},
-		{"unknown status", []any{int64(5), int64(4), int64(0), int64(0)}, []Check{check}, false},
+		{"revoked", []any{int64(5), int64(4), int64(7), int64(8)}, []Check{bearing}, true},
+		{"revoked without a token", []any{int64(5), int64(4), int64(7), int64(8)}, []Check{check}, false},
+		{"revoked with states", []any{int64(5), int64(4), int64(7), int64(8), int64(1)}, []Check{bearing}, false},
+		{"unknown status", []any{int64(5), int64(5), int64(0), int64(0)}, []Check{bearing}, false},
 		{"negative status", []any{int64(5), int64(-1), int64(0), int64(0)}, []Check{check}, false},
 		{"negative done", reply(4, -1), []Check{check}, false},
 		{"held too large", reply(5, MaxUnits+1), []Check{check}, false},
@@ -78,6 +83,7 @@ func FuzzDecodeAnswers(f *testing.F) {
 	}
 	f.Add(words(5, 1, 0, 0, 1, 0, 2, 3, 4, 5, 6, 7, 0), uint8(1), uint8(1))
 	f.Add(words(5, 2, 7, 8, 0, 1, 2), uint8(2), uint8(2))
+	f.Add(words(5, 4, 7, 8, 4, 7, 8), uint8(2), uint8(0))
 	f.Add(words(5, 0, 7, 8, 0, 0, -1, 0, -1, -1, 0, 0, 0), uint8(1), uint8(1))
 	f.Fuzz(func(t *testing.T, b []byte, checks, charges uint8) {
 		var n []int64
@@ -87,6 +93,9 @@ func FuzzDecodeAnswers(f *testing.F) {
 		asked := make([]Check, checks%8)
 		for i := range asked {
 			asked[i].Epochs, asked[i].Charges = make([]Held, 1), make([]Charge, charges%8)
+			if i%2 == 1 {
+				asked[i].Token = &Token{}
+			}
 		}
 		answers, err := decodeAnswers(n, asked)
 		if err != nil {
@@ -100,7 +109,7 @@ func FuzzDecodeAnswers(f *testing.F) {
 		}
 		for i, a := range answers {
 			decided := a.Status == Allowed || a.Status == Refused
-			if a.Status < Refused || a.Status > Invalid || decided && len(a.States) != len(asked[i].Charges) || !decided && a.States != nil {
+			if a.Status < Refused || a.Status > Revoked || a.Status == Revoked && asked[i].Token == nil || decided && len(a.States) != len(asked[i].Charges) || !decided && a.States != nil {
 				t.Errorf("answer %+v to %d charges", a, len(asked[i].Charges))
 			}
 			for _, s := range a.States {
