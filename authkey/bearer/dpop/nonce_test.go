@@ -2,6 +2,7 @@ package dpop_test
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -96,5 +97,17 @@ func TestSecretIsCopied(t *testing.T) {
 	clear(own)
 	if after := asked(t, w, ""); after != before {
 		t.Error("the nonce changed with the caller's bytes")
+	}
+}
+
+func TestNothingPrintsTheSecret(t *testing.T) {
+	t.Parallel()
+	v := newWorld(t, nobody(t), dpop.WithNonces(secret, time.Minute)).Verifier
+	bytes := strings.Trim(fmt.Sprintf("%d", secret), "[]")
+	for _, verb := range []string{"%v", "%+v", "%s", "%x", "%#v"} {
+		text := fmt.Sprintf(verb, v)
+		if strings.Contains(text, string(secret)) || strings.Contains(text, bytes) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
+			t.Errorf("%s prints %s", verb, text)
+		}
 	}
 }

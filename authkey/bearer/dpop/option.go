@@ -97,7 +97,7 @@ func WithNonces(secret []byte, life time.Duration) Option {
 		if len(secret) < minSecret || life < minLife || life > maxLife {
 			return fmt.Errorf("%w: dpop: WithNonces(%d bytes, %v): want a secret of %d bytes or more, and a life of %v to %v", authkey.ErrInvalid, len(secret), life, minSecret, minLife, maxLife)
 		}
-		c.nonces = &nonces{slices.Clone(secret), life}
+		c.nonces = newNonces(secret, life)
 		return nil
 	})
 }

@@ -86,7 +86,7 @@ func TestNoExpIsKeptBriefly(t *testing.T) {
 func TestEntriesLiveFromBeforeTheQuestion(t *testing.T) {
 	t.Parallel()
 	s, i := newServer(t)
-	s.set(func(r *http.Request) (*http.Response, error) {
+	s.set(func(r *http.Request) (said, error) {
 		body := s.until(time.Hour)
 		s.clock.Advance(20 * time.Second) // the way back
 		return says(body)(r)
@@ -191,7 +191,7 @@ func TestInvalidateWhileOnTheWay(t *testing.T) {
 	s, i := newServer(t)
 	old := s.until(time.Hour)
 	arrived, release := make(chan struct{}), make(chan struct{})
-	s.set(func(r *http.Request) (*http.Response, error) {
+	s.set(func(r *http.Request) (said, error) {
 		close(arrived)
 		<-release
 		return says(old)(r)

@@ -73,7 +73,7 @@ func (i *Introspector) exchange(ctx context.Context, token string) (found *answe
 	// The transport itself follows no redirect, which would take the token elsewhere.
 	response, err := i.transport.RoundTrip(request)
 	if err != nil {
-		return nil, broken(ctx, err)
+		return nil, broken(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -81,7 +81,7 @@ func (i *Introspector) exchange(ctx context.Context, token string) (found *answe
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
-		return nil, broken(ctx, err)
+		return nil, broken(err)
 	}
 	if found, err = read(response.Header, body); err != nil {
 		return nil, &failure{text: "the endpoint's answer cannot be read", cause: err}
@@ -153,22 +153,17 @@ func read(header http.Header, body []byte) (*answer, error) {
 }
 
 // broken classifies what a transport said. Of its errors only those are passed on that cannot hold a piece of an answer.
-func broken(ctx context.Context, err error) error {
+func broken(err error) error {
 	f := &failure{text: "the endpoint did not answer", unwell: true}
 	var timeout interface{ Timeout() bool }
-	switch ended := ctx.Err(); {
-	case ended != nil:
-		f.cause = ended
-	case errors.As(err, &timeout) && timeout.Timeout():
+	if errors.As(err, &timeout) && timeout.Timeout() {
 		f.cause = context.DeadlineExceeded
-	default:
+	} else if dial, ok := errors.AsType[*net.OpError](err); ok {
+		f.cause = dial
+	} else if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		f.cause = untrusted
+	} else {
 		f.cause = fmt.Errorf("the exchange failed with a %T", err)
-		if dial, ok := errors.AsType[*net.OpError](err); ok {
-			f.cause = dial
-		}
-		if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-			f.cause = untrusted
-		}
 	}
 	return f
 }

@@ -49,7 +49,7 @@ type sum = [sha256.Size]byte
 type Introspector struct {
 	config
 	endpoint string
-	secret   *sum // of this process, so that the names of entries tell nobody anything; fmt follows no pointer here
+	sumOf    func(token string) sum // what the caches go by
 	good     *lru.Cache[sum, entry]
 	bad      *lru.Cache[sum, entry] // of its own, so that made-up tokens displace none that are good
 	breaker  *gobreaker.CircuitBreaker[*answer]
@@ -77,11 +77,8 @@ func New(endpoint string, opts ...Option) (*Introspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Introspector{config: c, endpoint: endpoint, secret: new(sum)}
-	if _, err = rand.Read(i.secret[:]); err == nil {
-		i.good, err = lru.New[sum, entry](c.entries)
-	}
-	if err == nil {
+	i := &Introspector{config: c, endpoint: endpoint, sumOf: newSum(endpoint)}
+	if i.good, err = lru.New[sum, entry](c.entries); err == nil {
 		i.bad, err = lru.New[sum, entry](c.entries)
 	}
 	if err != nil { // sizes are checked before
@@ -203,12 +200,17 @@ func (i *Introspector) Stats() authkey.Stats {
 	}
 }
 
-// sumOf returns what caches go by, so that none holds a token.
-func (i *Introspector) sumOf(token string) (key sum) {
-	mac := hmac.New(sha256.New, i.secret[:])
-	mac.Write([]byte(i.endpoint + "\n" + token))
-	mac.Sum(key[:0])
-	return key
+// newSum returns a function that makes of a token what caches go by, so that none holds a token: a MAC with a random
+// secret of its own, which is out of reach of whatever prints an Introspector.
+func newSum(endpoint string) func(token string) sum {
+	secret := make([]byte, sha256.Size)
+	_, _ = rand.Read(secret) // which never fails
+	return func(token string) (key sum) {
+		mac := hmac.New(sha256.New, secret)
+		mac.Write([]byte(endpoint + "\n" + token))
+		mac.Sum(key[:0])
+		return key
+	}
 }
 
 // isToken reports whether a text is a token68 (RFC 9110, section 11.2) that is not too long.

@@ -23,12 +23,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	endpoint = "https://login.example.com/introspect"
-	token    = "an-opaque.secret-token_of~68+characters/==" //nolint:gosec // made up
+	token    = "an-opaque.secret-token_of~68+characters/=="
 	password = "our-own-secret"
 )
 
 // calm is a time that a busy machine does not need, for tests that are not about time.
 const calm = 10 * time.Second
+
+// said is what an endpoint answers with.
+type said struct {
+	status int
+	kind   string
+	body   io.Reader
+}
+
+func (s said) response() *http.Response {
+	return &http.Response{StatusCode: s.status, Header: http.Header{"Content-Type": {s.kind}}, Body: io.NopCloser(s.body)}
+}
 
 // server is an endpoint without a network.
 type server struct {
@@ -36,7 +47,7 @@ type server struct {
 
 	mu    sync.Mutex
 	asked []string // tokens
-	do    func(r *http.Request) (*http.Response, error)
+	do    func(r *http.Request) (said, error)
 }
 
 func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -47,10 +58,14 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.asked = append(s.asked, r.PostForm.Get("token"))
 	do := s.do
 	s.mu.Unlock()
-	return do(r)
+	got, err := do(r)
+	if err != nil {
+		return nil, err
+	}
+	return got.response(), nil
 }
 
-func (s *server) set(do func(r *http.Request) (*http.Response, error)) {
+func (s *server) set(do func(r *http.Request) (said, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.do = do
@@ -65,16 +80,12 @@ func (s *server) calls() int {
 	return len(s.asked)
 }
 
-func says(body string) func(*http.Request) (*http.Response, error) {
+func says(body string) func(*http.Request) (said, error) {
 	return response(http.StatusOK, "application/json", body)
 }
 
-func response(status int, kind, body string) func(*http.Request) (*http.Response, error) {
-	return func(r *http.Request) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: status, Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,
-		}, nil
-	}
+func response(status int, kind, body string) func(*http.Request) (said, error) {
+	return func(*http.Request) (said, error) { return said{status, kind, strings.NewReader(body)}, nil }
 }
 
 // until is an answer about a good token that ends after d.
@@ -160,7 +171,7 @@ func quiet(t testing.TB, err error) {
 }
 
 // hang answers when the request ends.
-func hang(r *http.Request) (*http.Response, error) {
+func hang(r *http.Request) (said, error) {
 	<-r.Context().Done()
-	return nil, context.Cause(r.Context())
+	return said{}, context.Cause(r.Context())
 }
