@@ -32,8 +32,9 @@ type Token struct {
 }
 
 // Claim returns a claim as JSON; nil where it is absent, and for a nil token. A path with dots, as in
-// "realm_access.roles", goes into objects where no claim has the whole name. Names are exact. A path with dots is
-// decoded on each call.
+// "realm_access.roles", goes into objects where no claim has the whole name; a name may have dots itself, as that of
+// "https://hasura.io/jwt/claims.x-hasura-role" has, and then the longest that is there is the one. Names are exact. A
+// path with dots is decoded on each call.
 func (t *Token) Claim(path string) json.RawMessage {
 	if t == nil {
 		return nil
@@ -45,15 +46,18 @@ func claim(claims map[string]json.RawMessage, path string) json.RawMessage {
 	if value, ok := claims[path]; ok {
 		return value
 	}
-	name, rest, ok := strings.Cut(path, ".")
-	if !ok || claims[name] == nil {
-		return nil
+	for dot := strings.LastIndexByte(path, '.'); dot >= 0; dot = strings.LastIndexByte(path[:dot], '.') {
+		value, ok := claims[path[:dot]]
+		if !ok {
+			continue
+		}
+		var inner map[string]json.RawMessage
+		if json.Unmarshal(value, &inner) != nil {
+			return nil
+		}
+		return claim(inner, path[dot+1:])
 	}
-	var inner map[string]json.RawMessage
-	if json.Unmarshal(claims[name], &inner) != nil {
-		return nil
-	}
-	return claim(inner, rest)
+	return nil
 }
 
 // Pending is a check of a token that was left to the caller, because Presentation.DeferRevocation said so.

@@ -79,8 +79,12 @@ func isPath(name string) bool {
 // tops returns the names that are claims, the beginnings of paths among them.
 func (c Claims) tops() (tops []string) {
 	for _, name := range c.all() {
-		top, _, _ := strings.Cut(name, ".")
-		tops = append(tops, name, top)
+		tops = append(tops, name)
+		for i := range len(name) {
+			if name[i] == '.' {
+				tops = append(tops, name[:i])
+			}
+		}
 	}
 	return tops
 }
