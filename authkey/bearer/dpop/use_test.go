@@ -18,8 +18,10 @@ import (
 	"github.com/tollgate-go/tollgate/lua/redistest"
 )
 
-// patience is for busy machines: no test here is about time.
-var patience = dpop.WithTimeout(10 * time.Second)
+// patient is for busy machines: hardly a test here is about time.
+const patient = 10 * time.Second
+
+var patience = dpop.WithTimeout(patient)
 
 func (w *world) checked(t *testing.T, proof string) bearer.Proof {
 	t.Helper()
