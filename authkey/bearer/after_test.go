@@ -177,6 +177,10 @@ func TestRevocationsAreDeferred(t *testing.T) {
 	if len(outages) != 1 || !errors.Is(outages[0], store.err) {
 		t.Errorf("told of %v", outages)
 	}
+	store.err = errors.Join(authkey.ErrRevoked, authkey.ErrUnavailable) // of two that it asked
+	if id, err := opened.Authenticate(t.Context(), authkey.NewPresented(g.Mint(nil))); id != nil || !errors.Is(err, authkey.ErrRevoked) || len(outages) != 1 {
+		t.Errorf("revoked by one name, and nobody can tell by another: %v, %v", id, err)
+	}
 	store.err = errors.New("odd")
 	if id, err := opened.Authenticate(t.Context(), authkey.NewPresented(g.Mint(nil))); id != nil || !errors.Is(err, store.err) {
 		t.Errorf("an odd error of the store: %v, %v", id, err)

@@ -285,7 +285,7 @@ func (v *Verifier) current(ctx context.Context, presentation *authkey.Presentati
 		return k.pending(v.outage != nil), nil
 	}
 	err := v.revocations.Check(ctx, k.identity.Org, k.identity.Token)
-	if errors.Is(err, authkey.ErrUnavailable) && v.outage != nil {
+	if errors.Is(err, authkey.ErrUnavailable) && !errors.Is(err, authkey.ErrRevoked) && v.outage != nil {
 		v.outage(err)
 		return k.identity, nil
 	}
