@@ -3,6 +3,7 @@ package jwks_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -114,6 +115,18 @@ func TestTheIssuerUnusedLongestGivesWay(t *testing.T) {
 			t.Error("two sources of one issuer want the same set")
 		}
 	})
+	bubble(t, func(t *testing.T, n *network) { // one that was not asked yet is as good as used
+		urls := n.tenants(3)
+		cache := newCache(t, n, jwks.WithIssuers(2))
+		good(t, cache.Issuer(urls[0]), "0")
+		for _, url := range urls[1:] {
+			pass(2 * time.Second)
+			cache.Issuer(url)
+		}
+		if got := cache.Stats(); len(got) != 2 || got[0].Issuer != urls[1] || got[1].Issuer != urls[2] {
+			t.Errorf("in memory: %+v, want the last two", got)
+		}
+	})
 	bubble(t, func(t *testing.T, n *network) { // by default it is the thousand-and-first
 		cache := newCache(t, n)
 		for _, url := range n.tenants(1010) {
@@ -172,6 +185,26 @@ func TestClose(t *testing.T) {
 		asked(t, n, keysURL, before)
 		unavailable(t, used, "a", "the cache is closed")
 		unavailable(t, cache.Issuer("https://new.example"), "a", "the cache is closed")
+	})
+}
+
+func TestCloseWaitsForFetches(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *network) {
+		began := make(chan struct{})
+		cache := newCache(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			close(began)
+			<-r.Context().Done()
+			time.Sleep(time.Second)
+			return nil, r.Context().Err()
+		}))
+		cache.URL(keysURL)
+		outage(t, cache.Ready(), "not fetched yet")
+		<-began
+		start := time.Now()
+		cache.Close()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("Close took %v, want the second that the fetch takes to end", took)
+		}
 	})
 }
 

@@ -173,6 +173,11 @@ func TestASetThatMovedIsFound(t *testing.T) {
 		}
 		good(t, source, "a")
 	})
+	bubble(t, func(t *testing.T, n *network) { // nor is discovery, if it has just told
+		n.put(keysURL, page{status: http.StatusNotFound})
+		unavailable(t, newCache(t, n).Issuer(issuerURL), "a", "status 404")
+		asked(t, n, oidcURL, 1)
+	})
 	bubble(t, func(t *testing.T, n *network) { // other statuses say nothing of a move
 		source := newCache(t, n).Issuer(issuerURL)
 		good(t, source, "a")
@@ -195,7 +200,7 @@ func TestAKeySetByItsURL(t *testing.T) {
 		}
 		n.put(url, page{status: http.StatusNotFound})
 		pass(9 * time.Minute)
-		asked(t, n, oidcURL, 0)
+		asked(t, n, url, n.total())
 	})
 }
 

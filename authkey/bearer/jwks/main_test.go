@@ -115,6 +115,16 @@ func (n *network) count(url string) int {
 	return n.hits[url]
 }
 
+// total returns how often anything was asked.
+func (n *network) total() (total int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, hits := range n.hits {
+		total += hits
+	}
+	return total
+}
+
 func (n *network) header(url string) http.Header {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -92,6 +93,7 @@ func TestReady(t *testing.T) {
 		if err := cache.Ready(); err != nil {
 			t.Errorf("after the probe began it: %v", err)
 		}
+		synctest.Wait()
 		asked(t, n, keysURL, 1)
 		good(t, source, "a")
 		good(t, tenant, "0")
