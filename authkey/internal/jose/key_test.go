@@ -133,6 +133,9 @@ func TestKeyEqual(t *testing.T) {
 			t.Errorf("%s: a copy, or nil", name)
 		}
 	}
+	if one, other := (jose.Key{Public: make([]byte, 32)}), (jose.Key{Public: append(make([]byte, 31), 1)}); one.Equal(&other) {
+		t.Error("secrets of one length are equal")
+	}
 	if !(*jose.Key)(nil).Equal(nil) || (&jose.Key{}).Equal(&jose.Key{}) {
 		t.Error("nil equals nil; keys of nothing are no keys")
 	}
