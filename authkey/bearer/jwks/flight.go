@@ -77,8 +77,8 @@ func (c *Cache) land(e *entry, f *flight, got *catch, began time.Time) {
 		})
 		pause = spread(got.life*4/5, got.life/10)
 	} else {
-		pause = max(minPause, min(minPause<<min(e.failures, 10), maxPause))
-		pause = max(minPause, spread(pause-pause/8, pause/4))
+		pause = min(minPause<<min(e.failures, 10), maxPause)
+		pause = max(minPause, spread(pause*7/8, pause/4))
 		e.failures++
 		e.next = time.Now().Add(pause)
 	}

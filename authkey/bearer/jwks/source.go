@@ -35,7 +35,7 @@ func (s *Source) Err() error { return s.entry.Load().fault }
 // wait, and goes on when ctx ends.
 //
 // The error is authkey.ErrUnavailable: there is no set, or one that cannot be used any more, or it lacks the key and
-// the last attempt to fetch a newer one failed or takes too long. After Source.Err it is authkey.ErrInvalid too.
+// the last attempt to fetch a newer one failed or takes too long. Where Err is not nil it is authkey.ErrInvalid too.
 func (s *Source) Keys(ctx context.Context, header bearer.Header) (*bearer.KeySet, error) {
 	now := time.Now()
 	e := s.entry.Load()
