@@ -190,6 +190,9 @@ func (i *Issuer) checkKeys() error {
 	case static && set.secrets() != (secrets > 0):
 		fault("Keys: want secrets for HS256 and its kin, and for them alone")
 	}
+	if source, ok := i.Keys.(interface{ Err() error }); ok && !missing(i.Keys) {
+		faults = append(faults, source.Err())
+	}
 	return errors.Join(faults...)
 }
 
