@@ -41,8 +41,9 @@ var (
 )
 
 // Check reports whether a presentation has one good proof for the token, by the key of the thumbprint (RFC 7638),
-// which is the token's cnf.jkt (RFC 9449, sections 4.3 and 7.1). It takes nothing and does no I/O: the signature is
-// looked at last, so only who has the token's own key can make it cost more than a hash or two.
+// which is the token's cnf.jkt (RFC 9449, sections 4.3 and 7.1). It takes nothing and does no I/O. The signature is looked
+// at when all else is right, so only who has a good token, and knows the key that it is bound to, can make it cost more
+// than to read a key and a few hashes.
 //
 // A proof is a strict JWS of up to 4 KiB: typ is dpop+jwt, alg one of WithAlgorithms, jwk a public key that fits it and
 // signed it, without a private member. htm is the method; htu is one of the origins with the path, compared without

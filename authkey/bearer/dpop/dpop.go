@@ -10,7 +10,7 @@
 //
 // A proof works once: Redis remembers that it was used, for twice as long as it could be used again. Replicas have to
 // share that Redis, and it must not drop keys when its memory is full, nor lose them: a proof whose mark is gone works
-// again until its iat is too old. A client keeps one mark alive for each request of the last two minutes, of some 100
+// again until its iat is too old. A client keeps one mark alive for each request of the last two minutes, of some 150
 // bytes; only those who show a good token leave marks.
 //
 // Where Redis does not answer, the error is authkey.ErrUnavailable, though the mark may have been made. A client that

@@ -169,7 +169,10 @@ type roundTripper func(*http.Request) (said, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	got, err := f(r)
-	return got.response(), err
+	if err != nil {
+		return nil, err
+	}
+	return got.response(), nil
 }
 
 func TestNothingPrintsSecrets(t *testing.T) {
