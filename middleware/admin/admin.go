@@ -17,6 +17,7 @@ import (
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/limits"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/openapi"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/rest"
+	"github.com/tollgate-go/tollgate/middleware/admin/internal/revocations"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/trail"
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/usage"
 )
@@ -53,12 +54,13 @@ func New(authorizer Authorizer, opts ...Option) (*Handler, error) {
 
 // config is what options change.
 type config struct {
-	server rest.Server
-	limits limits.Resources
-	keys   keys.Resources
-	usage  usage.Resources
-	trail  trail.Resources
-	audit  []func(Change)
+	server      rest.Server
+	limits      limits.Resources
+	keys        keys.Resources
+	revocations revocations.Resources // of bearer tokens
+	usage       usage.Resources
+	trail       trail.Resources
+	audit       []func(Change)
 	// reports takes reports of leaked keys; nil: nobody does.
 	reports http.Handler
 	proxies []netip.Prefix // behind which clients are
@@ -81,7 +83,7 @@ func (c *config) handler(authorizer Authorizer) *Handler {
 
 // routes is the table of all that is served.
 func (c *config) routes() []rest.Route {
-	return append(slices.Concat(c.limits.Routes(), c.keys.Routes(), c.usage.Routes(), c.trail.Routes()), c.reported())
+	return append(slices.Concat(c.limits.Routes(), c.keys.Routes(), c.revocations.Routes(), c.usage.Routes(), c.trail.Routes()), c.reported())
 }
 
 // described is the route of the description of all others and itself.

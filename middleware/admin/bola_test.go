@@ -28,7 +28,8 @@ func TestIDsOfOthersReachNothing(t *testing.T) {
 		before := serve(t, s.admin, request("GET", key.header.Get("Location"), "")).text
 
 		tenant := handlerOf(t, admin.Actor{Org: mine, Scopes: []string{"*"}},
-			admin.WithKeys(s.store, s.issuer), admin.WithOverrides(s.overrides), admin.WithLimits(s.limiter), admin.WithRoute(search, policy), admin.WithUsage(s.meter))
+			admin.WithKeys(s.store, s.issuer), admin.WithOverrides(s.overrides), admin.WithLimits(s.limiter), admin.WithRoute(search, policy), admin.WithUsage(s.meter),
+			admin.WithRevocations(s.revocations))
 		id, credential := key.object["id"].(string), rotated.object["credential"].(string)
 		for _, row := range operations {
 			fill := strings.NewReplacer("/projects/p/keys/x", "/projects/p/keys/"+id, "/credentials/y", "/credentials/"+credential,

@@ -1,5 +1,5 @@
-// Package admin is the admin route: an http.Handler that changes limits, hands out and revokes keys, tells usage,
-// and shows who changed what. What it changes holds for the very next request, on every replica.
+// Package admin is the admin route: an http.Handler that changes limits, hands out and revokes keys, revokes bearer
+// tokens, tells usage, and shows who changed what. What it changes holds for the very next request, on every replica.
 //
 //	handler, err := admin.New(
 //		admin.Authorizers(
@@ -10,7 +10,7 @@
 //		admin.WithKeys(store, issuer), admin.WithIdempotency(rdb),
 //		admin.WithOverrides(overrides), admin.WithPlans(plans),
 //		admin.WithLimits(limiter), admin.WithRoute("GET /v1/search", search.Policies()...),
-//		admin.WithUsage(usage), admin.WithAuditLog(log),
+//		admin.WithRevocations(revocations), admin.WithUsage(usage), admin.WithAuditLog(log),
 //	)
 //	mux.Handle("/admin/", handler)
 //
@@ -35,6 +35,7 @@
 //	GET PUT DELETE  /v1/orgs/{org}/overrides                       list, write, clear with ?project=
 //	GET DELETE      /v1/orgs/{org}/overrides/{id}
 //	POST            /v1/orgs/{org}/overrides/dry-run               ?project=&key=&plan=
+//	GET POST DELETE /v1/orgs/{org}/revocations                     list, revoke tokens, lift with ?kind=&issuer=&value=
 //	GET             /v1/orgs/{org}/usage                           ?project=&from=&to=&step=
 //	GET             /v1/orgs/{org}/audit                           ?actor=&action=&id=&from=&to=&order=
 //	GET             /v1/orgs/{org}/audit:verify                    ?seq=&link=
@@ -47,8 +48,8 @@
 //
 // # Who may do what
 //
-// An [Actor] has scopes: projects, keys, overrides, limits and plans have one to read and one to write, such as
-// "keys:write"; usage has "usage:read" and the audit trail "audit:read". A dry run needs "overrides:read". [Scopes] has
+// An [Actor] has scopes: projects, keys, overrides, limits, plans and revocations have one to read and one to write, such
+// as "keys:write"; usage has "usage:read" and the audit trail "audit:read". A dry run needs "overrides:read". [Scopes] has
 // all of them. Without its scope an operation is 403 "insufficient_scope".
 //
 // An actor with an Org has that org alone: all of another, and what belongs to none, is 404, whether or not it is
@@ -66,7 +67,8 @@
 // "precondition_failed". With [WithRequiredPreconditions] a write without either is 428. To read with If-None-Match is
 // 304 while it is the same. What has no ETag, such as a list, matches none.
 //
-// Where a secret is issued, an Idempotency-Key makes it safe to send a request again: see [WithIdempotency].
+// Where a secret is issued or a token revoked, an Idempotency-Key makes it safe to send a request again: see
+// [WithIdempotency].
 //
 // # Forms
 //
@@ -95,6 +97,20 @@
 // keys:bulk-revoke takes {"keys":[...]}, or {"project","owner","created_before"} for all that fit, with a reason, up to
 // 200 keys at a time, and says what became of each; with {"dry_run":true} it changes nothing. keys:lookup takes
 // {"key":"..."} in the body, as paths are logged.
+//
+// # Revocations of bearer tokens
+//
+// To revoke, POST {"kind","issuer","value","reason"}: issuer is what tokens have as iss, byte for byte, and value their
+// jti for the kind "token", sub for "subject", sid for "session", client_id for "client". A token may have its
+// "expires_at", until which it is then refused; of the others those that were made before "before" are, which is now
+// where it is absent, and they are refused for as long as the longest-lived token is good. The answer, always 200,
+// has what then holds; from it on no request passes, on any replica.
+//
+// To revoke again what is revoked changes nothing but the reason and the actor, or makes it stronger: the later before
+// and the later until stand. So there is no ETag and no precondition, for no write can lose another. To lift is a
+// DELETE, whose parameters select what the list shows; they may well be in logs. A revocation that is damaged refuses
+// all tokens of its name, and is shown so. An org has up to 100,000 revocations, beyond which one is 422: revoke the
+// subject or the client instead. See package authkey/bearer/revocation.
 //
 // # Overrides and limits
 //

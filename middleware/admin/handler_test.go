@@ -87,7 +87,7 @@ func withAll(t *testing.T) []admin.Option {
 	t.Helper()
 	store, issuer := memory(t)
 	return []admin.Option{
-		admin.WithOverrides(nobody(t)), admin.WithKeys(store, issuer),
+		admin.WithOverrides(nobody(t)), admin.WithKeys(store, issuer), admin.WithRevocations(newRevocations(t, noRedis(t))),
 		admin.WithUsage(usageFunc(func(meter.Query) ([]meter.Item, error) { return nil, meter.ErrUnavailable })),
 		admin.WithLimits(noLimiter{}),
 		admin.WithRoute(search, policy),
@@ -154,6 +154,7 @@ func TestRouting(t *testing.T) {
 		"/v1/orgs/o/keys:bulk-revoke":         "POST",
 		"/v1/keys:lookup":                     "POST",
 		"/v1/orgs/o/usage":                    "GET, HEAD",
+		"/v1/orgs/o/revocations":              "DELETE, GET, HEAD, POST",
 		"/v1/orgs/a%2Fb/projects/%2E%2E/keys": "GET, HEAD, POST",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "X"} {
@@ -211,6 +212,9 @@ func TestUnavailable(t *testing.T) {
 		request("DELETE", "/v1/orgs/o/projects/p/limits", ""),
 		request("POST", "/v1/orgs/o/overrides/dry-run", `{"project":"p","limit":1}`),
 		request("GET", "/v1/orgs/o/usage", ""),
+		request("GET", "/v1/orgs/o/revocations", ""),
+		request("POST", "/v1/orgs/o/revocations", `{"kind":"client","issuer":"i","value":"c","reason":"r"}`),
+		request("DELETE", "/v1/orgs/o/revocations?kind=client&issuer=i&value=c", ""),
 	} {
 		a := serve(t, h, r).want(t, 503, "unavailable")
 		if a.header.Get("Retry-After") != "1" {

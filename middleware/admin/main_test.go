@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/bearer/revocation"
 	"github.com/tollgate-go/tollgate/authkey/redisstore"
 	"github.com/tollgate-go/tollgate/middleware/admin"
 	"github.com/tollgate-go/tollgate/middleware/meter"
@@ -145,6 +146,8 @@ type service struct {
 	meter     *meter.Meter
 	store     authkey.Store
 	issuer    *authkey.Issuer
+
+	revocations *revocation.Store
 }
 
 var policy = ratelimit.PerMinute(10).Fixed()
@@ -170,6 +173,7 @@ func newService(t *testing.T, rdb redis.UniversalClient, opts ...admin.Option) *
 	check("ratelimit.New")
 	s.overrides, err = ratelimit.NewOverrides(rdb, ratelimit.WithTimeout(waitLong))
 	check("NewOverrides")
+	s.revocations = newRevocations(t, rdb)
 	s.meter, err = meter.New(rdb)
 	check("meter.New")
 	t.Cleanup(func() {
@@ -178,7 +182,7 @@ func newService(t *testing.T, rdb redis.UniversalClient, opts ...admin.Option) *
 		}
 	})
 	s.admin, err = admin.New(admin.BearerToken(token), append([]admin.Option{
-		admin.WithOverrides(s.overrides), admin.WithKeys(store, issuer), admin.WithUsage(s.meter),
+		admin.WithOverrides(s.overrides), admin.WithKeys(store, issuer), admin.WithUsage(s.meter), admin.WithRevocations(s.revocations),
 		admin.WithLimits(s.limiter), admin.WithRoute(search, policy),
 	}, opts...)...)
 	check("admin.New")

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/bearer/revocation"
 	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
@@ -38,11 +39,12 @@ type Change struct {
 	Actor     Actor
 	RequestID string
 	// Action is "override.set", "override.delete", "override.clear", "project.set", "key.issue", "key.change", "key.rotate",
-	// "key.revoke", "credential.revoke", "limits.reset", "plan.set" or "plan.delete".
+	// "key.revoke", "credential.revoke", "limits.reset", "plan.set", "plan.delete", "token.revoke" or "token.lift".
 	Action string
 	// Org, Project and ID are what it was done to. Project is "" for an override or a count of the whole org and
 	// for "override.delete"; ID is "" for "override.clear", and for "limits.reset" the key, if it was one's. A
-	// plan has its name as ID, and neither Org nor Project.
+	// plan has its name as ID, and neither Org nor Project. For "token.revoke" and "token.lift" the ID is the kind, the
+	// issuer and the value, escaped and joined by ":", as in the audit trail.
 	Org, Project, ID string
 	// Endpoint and Policy are, for "limits.reset", whose counts were; there is one Change for each endpoint.
 	// Policy is "" for all of them.
@@ -84,6 +86,18 @@ func WithKeys(store authkey.Store, issuer *authkey.Issuer) Option {
 			return fmt.Errorf("%w option: WithKeys: %w", ErrInvalid, s.Err())
 		}
 		c.keys.Store, c.keys.Issuer = store, issuer
+		return nil
+	})
+}
+
+// WithRevocations serves what is revoked of bearer tokens. Give it a store with the lifetime of the one that verifiers
+// have.
+func WithRevocations(store *revocation.Store) Option {
+	return optionFunc(func(c *config) error {
+		if store == nil {
+			return fmt.Errorf("%w option: WithRevocations(nil)", ErrInvalid)
+		}
+		c.revocations.Store = store
 		return nil
 	})
 }
@@ -188,11 +202,11 @@ func WithRequiredPreconditions() Option {
 	})
 }
 
-// WithIdempotency honours the field Idempotency-Key where a secret is issued, on every replica: a request that is
-// sent again with the same one, of 1 to 128 visible ASCII characters, does nothing for 24 hours. If the first
-// succeeded, it is 409 "secret_already_issued" with the members key and credential; while that is under way, and for
-// up to 30 seconds after it ended without an answer, 409 "in_progress"; with another body, 422
-// "idempotency_mismatch". A request that was refused may be sent again. Each costs two calls of Redis. Without the
+// WithIdempotency honours the field Idempotency-Key where a secret is issued and where tokens are revoked, on every
+// replica: a request that is sent again with the same one, of 1 to 128 visible ASCII characters, does nothing for 24
+// hours. If the first succeeded, it is 409 "secret_already_issued" with the members key and credential or, of a
+// revocation, 200 with the first answer; while that is under way, and for up to 30 seconds after it ended without an
+// answer, 409 "in_progress"; with another body, 422 "idempotency_mismatch". A request that was refused may be sent again. Each costs two calls of Redis. Without the
 // option a request with the field is 400: it would promise what nobody keeps.
 func WithIdempotency(rdb redis.UniversalClient) Option {
 	return optionFunc(func(c *config) error {

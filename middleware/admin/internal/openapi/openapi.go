@@ -47,7 +47,7 @@ func Document(prefix string, routes []rest.Route) []byte {
 		"openapi": "3.1.0",
 		"info": object{
 			"title": "Admin route", "version": "1",
-			"description": "Keys, limits, usage and the audit trail. HEAD works wherever GET does.",
+			"description": "Keys, limits, revocations of tokens, usage and the audit trail. HEAD works wherever GET does.",
 			"license":     object{"name": "MIT", "identifier": "MIT"},
 		},
 		"servers":  []object{{"url": prefix + "/v1"}},

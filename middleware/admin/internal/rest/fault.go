@@ -7,11 +7,13 @@ import (
 	"github.com/tollgate-go/tollgate/middleware/admin/internal/strict"
 )
 
-// names are what fields of ratelimit.Override, ratelimit.Plan and authkey.Record are called in a body.
+// names are what fields of ratelimit.Override, ratelimit.Plan and authkey.Record, and arguments of revocation.Store, are
+// called in a body.
 var names = map[string]string{
 	"Project": "project", "Endpoint": "endpoint", "Policy": "policy", "Limit": "limit", "Window": "window", "Reason": "reason",
 	"Burst": "burst", "Access": "access", "Change": "change", "StartsAt": "starts_at",
 	"Rules": "rules", "ExpiresAt": "expires_at", "NotBefore": "not_before", "Name": "name", "Kind": "kind", "Owner": "owner", "Plan": "plan", "State": "state", "Networks": "networks", "Origins": "origins", "Meta": "meta", "Overlap": "overlap", "Scopes": "scopes", "Products": "products",
+	"before": "before", "expiresAt": "expires_at",
 }
 
 // faultsOf tells which fields an ErrInvalid is about: it has a line for each fault, such as "ratelimit:
@@ -22,7 +24,7 @@ func faultsOf(err error) []strict.Fault {
 		if len(faults) == strict.MaxFaults {
 			break
 		}
-		for _, before := range [...]string{"override: ", "plan: ", "record: "} {
+		for _, before := range [...]string{"override: ", "plan: ", "record: ", "revocation: "} {
 			if _, after, ok := strings.Cut(line, before); ok {
 				line = after
 			}

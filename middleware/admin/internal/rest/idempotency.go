@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -58,8 +59,8 @@ func digestOf(parts ...string) string {
 // its end, so that a hasty repeat does not do it twice.
 func (c *Call) claimed(request, body string) (Reply, error) {
 	owner := rand.Text()
-	if err := c.claim(request, body, owner); err != nil {
-		return Reply{}, err
+	if known, err := c.claim(request, body, owner); known != nil || err != nil {
+		return Reply{Body: known}, err
 	}
 	reply, err := c.operation.Do(c)
 	if err != nil && Explain(err).Status >= http.StatusInternalServerError {
@@ -72,30 +73,44 @@ func (c *Call) claimed(request, body string) (Reply, error) {
 		c.note(c.server.Claims.ReleaseClaim(ctx, c.Org, request, owner))
 		return Reply{}, err
 	}
-	c.note(c.server.Claims.FinishClaim(ctx, c.Org, request, body, owner, reply.Key, reply.Credential, keepTime))
+	key := reply.Key
+	if c.operation.Replayed {
+		key = string(marshal(reply.Body))
+	}
+	c.note(c.server.Claims.FinishClaim(ctx, c.Org, request, body, owner, key, reply.Credential, keepTime))
 	return reply, nil
 }
 
-// claim returns nil if the request is this call's to answer.
-func (c *Call) claim(request, body, owner string) error {
+// claim returns neither if the request is this call's to answer, and the answer of the first where that is replayed.
+func (c *Call) claim(request, body, owner string) (known json.RawMessage, err error) {
 	ctx, cancel := context.WithTimeout(c.Context(), claimTimeout)
 	defer cancel()
 	claimed, err := c.server.Claims.Claim(ctx, c.Org, request, body, owner, claimTime)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	switch claimed.State {
 	case lua.ClaimMismatch:
-		return NewProblem(http.StatusUnprocessableEntity, CodeMismatch, "This Idempotency-Key was there before, with another request.")
+		return nil, NewProblem(http.StatusUnprocessableEntity, CodeMismatch, "This Idempotency-Key was there before, with another request.")
 	case lua.ClaimUnderWay:
 		c.Header().Set("Retry-After", strconv.FormatInt(int64(claimed.Wait/time.Second)+1, 10))
-		return NewProblem(http.StatusConflict, CodeUnderWay, "A request with this Idempotency-Key is under way, or ended without an answer just now.")
+		return nil, NewProblem(http.StatusConflict, CodeUnderWay, "A request with this Idempotency-Key is under way, or ended without an answer just now.")
 	case lua.ClaimFinished:
+		if c.operation.Replayed {
+			return replay(claimed.Key)
+		}
 		p := NewProblem(http.StatusConflict, CodeIssued, "This request was answered before, with a secret, which is shown once. If it is lost, rotate the key.")
 		p.Key, p.Credential = claimed.Key, claimed.Credential
-		return p
+		return nil, p
 	}
-	return nil
+	return nil, nil
+}
+
+func replay(answer string) (json.RawMessage, error) {
+	if !json.Valid([]byte(answer)) {
+		return nil, fmt.Errorf("%w: what is remembered of an answer is no JSON", ErrUnavailable)
+	}
+	return json.RawMessage(answer), nil
 }
 
 // note logs that the end of a claim could not be written. The answer stands: the client has it.

@@ -80,6 +80,7 @@ type Operation struct {
 	Conditional bool // honours If-Match; demanded where Server.RequirePreconditions says so
 	Creating    bool // honours If-None-Match: *
 	Repeatable  bool // honours Idempotency-Key
+	Replayed    bool // answers a repeat as it did at first, from memory: no answer may have a secret
 	Tagged      bool // answers with an ETag
 	Located     bool // answers with a Location
 	Conflict    bool // may be 409
@@ -98,7 +99,8 @@ type Reply struct {
 	Body     any
 	Location string
 	Revision int64 // becomes the ETag; 0: none
-	// Key and Credential say whose secret is in the body. A repeat of the request is told them alone.
+	// Key and Credential say whose secret is in the body. A repeat of the request is told them alone, unless the operation
+	// is Replayed.
 	Key, Credential string
 }
 
