@@ -124,7 +124,7 @@ const maxRoom = 64
 // refuse others (RFC 8259, section 6). Its errors repeat nothing of the document, which must not be changed afterwards.
 // Cost: the map, and one allocation for its names if they are short.
 func ReadObject(document []byte) (Object, error) {
-	object := make(Object, min(bytes.Count(document, []byte(`":`)), maxRoom))
+	object := make(Object, min(bytes.Count(document, []byte{':'}), maxRoom))
 	var names texts
 	names.Grow(min(len(document), 256))
 	err := Members(document, func(name, value json.RawMessage) {

@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/asn1"
-	"fmt"
 	"math/big"
 	"slices"
 	"sync"
@@ -217,7 +216,7 @@ func TestHMACSignature(t *testing.T) {
 	for alg, hash := range map[string]crypto.Hash{"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512} {
 		sign := func(secret []byte) []byte {
 			h := hmac.New(hash.New, secret)
-			fmt.Fprint(h, message)
+			h.Write([]byte(message))
 			return h.Sum(nil)
 		}
 		key, good := jose.Key{Public: secret}, sign(secret)
