@@ -116,15 +116,15 @@ func (t *texts) keep(value json.RawMessage) (text string, ok bool) {
 	return t.String()[from:], true
 }
 
-// maxRoom is the most names that room is made for before they are read.
-const maxRoom = 64
+// An object has room for a name in every usual bytes of its document, but for no more than maxRoom, before it is read.
+const usual, maxRoom = 40, 64
 
 // ReadObject reads a document that is one object (RFC 8259), and nothing after it: of valid UTF-8, with no name
 // twice in any object, up to 16 levels deep, with numbers of up to 64 bytes that a double holds, since some readers
 // refuse others (RFC 8259, section 6). Its errors repeat nothing of the document, which must not be changed afterwards.
 // Cost: the map, and one allocation for its names if they are short.
 func ReadObject(document []byte) (Object, error) {
-	object := make(Object, min(bytes.Count(document, []byte{':'}), maxRoom))
+	object := make(Object, min(len(document)/usual, maxRoom))
 	var names texts
 	names.Grow(min(len(document), 256))
 	err := Members(document, func(name, value json.RawMessage) {
