@@ -2,6 +2,7 @@ package bearer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -86,20 +87,25 @@ func TestDeadlines(t *testing.T) {
 	wait := func(ctx context.Context, _ *authkey.Identity) error { <-ctx.Done(); return ctx.Err() }
 	forbid := func(ctx context.Context, _ *authkey.Identity) error { <-ctx.Done(); return authkey.ErrForbidden }
 	key := authtest.NewKey(t, "ES256", "k")
+	proof := authtest.NewKey(t, "ES256", "").Thumbprint()
 	for name, r := range map[string]struct {
 		opts  []bearer.Option
 		keys  bearer.KeySource
 		after time.Duration
+		says  error // beside authkey.ErrUnavailable
 	}{
-		"a validator's own":               {[]bearer.Option{bearer.WithValidator(wait, time.Second)}, nil, time.Second},
-		"a validator that says otherwise": {[]bearer.Option{bearer.WithValidator(forbid, time.Second)}, nil, time.Second},
-		"all together, as it is":          {[]bearer.Option{bearer.WithValidator(wait, time.Minute)}, nil, 3 * time.Second},
-		"all together, as it was set":     {[]bearer.Option{bearer.WithValidator(wait, time.Minute), bearer.WithTimeout(7 * time.Second)}, nil, 7 * time.Second},
-		"keys":                            {nil, slow{}, 3 * time.Second},
+		"a validator's own":               {[]bearer.Option{bearer.WithValidator(wait, time.Second)}, nil, time.Second, context.DeadlineExceeded},
+		"a validator that says otherwise": {[]bearer.Option{bearer.WithValidator(forbid, time.Second)}, nil, time.Second, authkey.ErrForbidden},
+		"all together, as it is":          {[]bearer.Option{bearer.WithValidator(wait, time.Minute)}, nil, 3 * time.Second, context.DeadlineExceeded},
+		"all together, as it was set":     {[]bearer.Option{bearer.WithValidator(wait, time.Minute), bearer.WithTimeout(7 * time.Second)}, nil, 7 * time.Second, context.DeadlineExceeded},
+		"keys":                            {nil, slow{}, 3 * time.Second, context.DeadlineExceeded},
+		"revocations":                     {[]bearer.Option{bearer.WithRevocations(slow{})}, nil, 3 * time.Second, context.DeadlineExceeded},
+		"proofs":                          {[]bearer.Option{bearer.WithProofs(new(slowProofs))}, nil, 3 * time.Second, context.DeadlineExceeded},
+		"introspection":                   {[]bearer.Option{bearer.WithIntrospection(bearer.Issuer{URL: "https://login.example.com", Org: org, MaxLifetime: time.Hour}, slow{})}, nil, 3 * time.Second, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				config := bearer.Issuer{URL: "https://login.example.com", Audiences: []string{"a"}, Keys: r.keys, Org: org}
+				config := bearer.Issuer{URL: "https://login.example.com", Audiences: []string{"a"}, Keys: r.keys, Org: org, MaxLifetime: time.Hour}
 				if r.keys == nil {
 					config.Keys = keySet(t, key)
 				}
@@ -107,10 +113,16 @@ func TestDeadlines(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				token := minted(t, key, config.URL)
+				token, with := minted(t, key, config.URL, nil), new(authkey.Presentation)
+				switch name {
+				case "introspection":
+					token = "opaque"
+				case "proofs":
+					token, with.Scheme = minted(t, key, config.URL, map[string]string{"jkt": proof}), "DPoP"
+				}
 				began := time.Now()
-				_, err = v.Authenticate(t.Context(), authkey.NewPresented(token))
-				if took := time.Since(began); took != r.after || !errors.Is(err, authkey.ErrUnavailable) {
+				_, err = v.Authenticate(t.Context(), authkey.NewPresented(token).In(with))
+				if took := time.Since(began); took != r.after || !errors.Is(err, authkey.ErrUnavailable) || !errors.Is(err, r.says) {
 					t.Errorf("after %v: %v, want ErrUnavailable after %v", took, err, r.after)
 				}
 			})
@@ -127,8 +139,52 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
-// slow is a source that never answers.
+// TestRevokedInTheEnd: what is revoked is so, also where the time was up meanwhile.
+func TestRevokedInTheEnd(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, hour, bearer.WithRevocations(late{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := g.verifier.Authenticate(ctx, authkey.NewPresented(g.Mint(nil)))
+	if !errors.Is(err, authkey.ErrRevoked) || errors.Is(err, authkey.ErrUnavailable) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// late are Revocations that know when it is too late.
+type late struct{ slow }
+
+func (l late) Check(ctx context.Context, org string, token *authkey.Token) error {
+	_ = l.slow.Check(ctx, org, token)
+	return authkey.ErrRevoked
+}
+
+// slow never answers: as a source of keys, an Introspector and Revocations.
 type slow struct{}
+
+func (slow) Lifetime() time.Duration { return time.Hour }
+
+func (slow) Check(ctx context.Context, _ string, _ *authkey.Token) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (slow) Introspect(ctx context.Context, _ string) (map[string]json.RawMessage, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// slowProofs are Proofs of which none can be remembered.
+type slowProofs struct{}
+
+func (*slowProofs) Check(*authkey.Presentation, string, string) (bearer.Proof, error) {
+	return bearer.Proof{}, nil
+}
+
+func (*slowProofs) Use(ctx context.Context, _ bearer.Proof) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 func (slow) Keys(ctx context.Context, _ bearer.Header) (*bearer.KeySet, error) {
 	<-ctx.Done()

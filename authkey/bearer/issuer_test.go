@@ -138,6 +138,8 @@ func TestSeveralIssuersNeedOrgs(t *testing.T) {
 	const say = "beside others it needs Org or Orgs"
 	open, fixed := good(t), good(t)
 	open.Org, fixed.URL = "", "https://other.example.com/"
+	listed := open
+	listed.Orgs = []string{"a"}
 	foreign := bearer.Issuer{URL: "https://opaque.example.com/"}
 	resolver := bearer.WithResolver(nobody, 1)
 	for name, r := range map[string]struct {
@@ -147,6 +149,7 @@ func TestSeveralIssuersNeedOrgs(t *testing.T) {
 	}{
 		"two, and one is open":                  {[]bearer.Issuer{fixed, open}, nil, say},
 		"two, and both have orgs":               {[]bearer.Issuer{fixed, good(t)}, nil, ""},
+		"two, and one lists its orgs":           {[]bearer.Issuer{fixed, listed}, nil, ""},
 		"one that is open, and a Resolver":      {[]bearer.Issuer{open}, []bearer.Option{resolver}, say},
 		"one that is open, and an introspected": {[]bearer.Issuer{open}, introspected(bearer.Issuer{URL: foreign.URL, Org: "a"}), say},
 		"one, and an introspected that is open": {[]bearer.Issuer{fixed}, introspected(foreign), say},

@@ -216,9 +216,12 @@ func encoded(value any) []byte {
 }
 
 // minted is a good token of a key and a URL, at the time of now, for those who have no server.
-func minted(t testing.TB, key *authtest.Key, url string) string {
+func minted(t testing.TB, key *authtest.Key, url string, cnf map[string]string) string {
 	t.Helper()
 	claims := jwt.MapClaims{"iss": url, "sub": "subject", "aud": "a", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()}
+	if cnf != nil {
+		claims["cnf"] = cnf
+	}
 	token := jwt.NewWithClaims(jwt.GetSigningMethod(key.Alg), claims)
 	token.Header["kid"] = key.ID
 	text, err := token.SignedString(key.Private)

@@ -20,7 +20,7 @@ func TestRefusesTimes(t *testing.T) {
 	}
 	written := func(name, value string) string { return g.Mint(authtest.Claims{name: json.RawMessage(value)}) }
 	bad, expired, early := authkey.ErrMalformed, authkey.ErrExpired, authkey.ErrNotYetValid
-	rows := []row{
+	g.run(t, []row{
 		{"#42 exp missing", g.Mint(authtest.Claims{"exp": authtest.Absent}), bad, 0},
 		{"#42 exp null", g.Mint(authtest.Claims{"exp": nil}), bad, 0},
 		{"#42 exp 0", g.Mint(authtest.Claims{"exp": 0, "iat": 0}), expired, 0},
@@ -38,20 +38,7 @@ func TestRefusesTimes(t *testing.T) {
 		{"#49 of the issuer's lifetime", at("exp", time.Hour), nil, 1},
 		{"#49 of a lifetime that cannot be told", g.Mint(authtest.Claims{"iat": authtest.Absent}), bad, 0},
 		{"#49 of a lifetime from 1970", g.Mint(authtest.Claims{"iat": 0}), bad, 0},
-	}
-	for _, name := range []string{"exp", "nbf", "iat", "auth_time"} {
-		for _, value := range []string{`"1893553445"`, `true`, `false`, `{}`, `[]`, `[1893553445]`, `null`, `""`} {
-			rows = append(rows, row{fmt.Sprintf("#43 %s %s", name, value), written(name, value), bad, 0})
-		}
-		for _, value := range []string{"1e300", "-1", "-0.5", "9.2e18", "9223372036854775807", "253402300800", "1e400", "1" + strings.Repeat("0", 70)} {
-			rows = append(rows, row{fmt.Sprintf("#44 %s %.30s", name, value), written(name, value), bad, 0})
-		}
-		for _, value := range []string{"NaN", "Infinity", "01893553445", "+1", "0x70dc0a85", ".5"} {
-			text := strings.Replace(g.payload(authtest.Claims{name: 123456}), "123456", value, 1)
-			rows = append(rows, row{fmt.Sprintf("#44 %s %s, which is no JSON", name, value), g.Sign(g.head(nil), []byte(text), nil), bad, 0})
-		}
-	}
-	g.run(t, rows)
+	})
 	t.Run("#44 exp in the year 9999", func(t *testing.T) {
 		config := g.config
 		config.MaxLifetime = 0
@@ -77,6 +64,28 @@ func TestRefusesTimes(t *testing.T) {
 		v := newVerifier(t, g.clock, []bearer.Issuer{config})
 		judge(t, v, written("exp", fmt.Sprintf("%d.5", g.clock.Now().Unix())), nil, nil)
 	})
+}
+
+// TestRefusesDates: where nothing but its type is wrong with a date.
+func TestRefusesDates(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, nil)
+	bad := authkey.ErrMalformed
+	written := func(name, value string) string { return g.Mint(authtest.Claims{name: json.RawMessage(value)}) }
+	var rows []row
+	for _, name := range []string{"exp", "nbf", "iat", "auth_time"} {
+		for _, value := range []string{`"1893553445"`, `true`, `false`, `{}`, `[]`, `[1893553445]`, `null`, `""`} {
+			rows = append(rows, row{fmt.Sprintf("#43 %s %s", name, value), written(name, value), bad, 0})
+		}
+		for _, value := range []string{"1e300", "-1", "-0.5", "9.2e18", "9223372036854775807", "253402300800", "1e400", "1" + strings.Repeat("0", 70)} {
+			rows = append(rows, row{fmt.Sprintf("#44 %s %.30s", name, value), written(name, value), bad, 0})
+		}
+		for _, value := range []string{"NaN", "Infinity", "01893553445", "+1", "0x70dc0a85", ".5"} {
+			text := strings.Replace(g.payload(authtest.Claims{name: 123456}), "123456", value, 1)
+			rows = append(rows, row{fmt.Sprintf("#44 %s %s, which is no JSON", name, value), g.Sign(g.head(nil), []byte(text), nil), bad, 0})
+		}
+	}
+	g.run(t, rows)
 }
 
 func TestRefusesIssuers(t *testing.T) {

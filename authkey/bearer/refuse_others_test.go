@@ -212,16 +212,19 @@ func TestRefusesWithoutPossession(t *testing.T) {
 		judge(t, v, toKey, came("DPoP", nil, "p12"), authkey.ErrUnknown)
 		judge(t, v, toCertificate, came("Bearer", certificate), nil)
 	})
-	t.Run("#82 a proof is used once, and not by what refuses it", func(t *testing.T) { usedOnce(t, g, proved, toKey) })
+	t.Run("#82 a proof is used once, and not by what refuses it", func(t *testing.T) { usedOnce(t, g, proved, toKey, thumbprint) })
 }
 
-func usedOnce(t *testing.T, g *gate, proved *proofs, token string) {
+func usedOnce(t *testing.T, g *gate, proved *proofs, token, thumbprint string) {
 	with := &authkey.Presentation{Scheme: "DPoP", Proofs: []string{"once"}}
 	presented := authkey.NewPresented(token).In(with)
 	refused := newVerifier(t, g.clock, []bearer.Issuer{g.config}, bearer.WithProofs(proved),
 		bearer.WithValidator(func(context.Context, *authkey.Identity) error { return authkey.ErrForbidden }, time.Second))
 	judge(t, refused, token, with, authkey.ErrForbidden)
 	identity := judge(t, g.verifier, token, with, nil)
+	if proved.checked[len(proved.checked)-1] != token || !proved.used[thumbprint+"once"] {
+		t.Errorf("checked for %q, and used are %v", proved.checked, proved.used)
+	}
 	for range 2 {
 		if again, err := g.verifier.Refresh(t.Context(), presented, identity); err != nil || again.Key != identity.Key {
 			t.Errorf("Refresh: %v, %v", again, err)
