@@ -78,7 +78,7 @@ func TestParseJWKRefuses(t *testing.T) {
 		"exponent 65536": rsaJWK(modulus(2048), "AQAA"), "exponent 0": rsaJWK(modulus(2048), "AA"), "an exponent of 2^31 and 1": rsaJWK(modulus(2048), "gAAAAQ"), "an exponent of 5 bytes": rsaJWK(modulus(2048), "AQAAAAE"),
 		"e with padding": rsaJWK(modulus(2048), "AQAB="), "off the curve": ec("P-256", y, x), "one bit off the curve": ec("P-256", x, y[:42]+"4"), "at infinity": ec("P-256", strings.Repeat("A", 43), strings.Repeat("A", 43)),
 		"x as great as the field": ec("P-256", "_____wAAAAEAAAAAAAAAAAAAAAD_______________8", y), "x of 31 bytes": ec("P-256", x[:40]+"VA", y), "x of 33 bytes": ec("P-256", "AA"+x[:41]+"U", y), "no y": `{"kty":"EC","crv":"P-256","x":"` + x + `"}`,
-		"P-384 as P-256": ec("P-256", x384, y384), "P-256 as P-384": ec("P-384", x, y), "secp256k1": ec("secp256k1", x, y), "p-256": ec("p-256", x, y), "no crv": `{"kty":"EC","x":"` + x + `","y":"` + y + `"}`,
+		"P-384 as P-256": ec("P-256", x384, y384), "P-256 as P-384": ec("P-384", x, y), "a point that is cut elsewhere": ec("P-384", encode(string(point[1:46])), encode(string(point[46:]))), "secp256k1": ec("secp256k1", x, y), "p-256": ec("p-256", x, y), "no crv": `{"kty":"EC","x":"` + x + `","y":"` + y + `"}`,
 		"X25519": okp("X25519", x25519), "Ed448": okp("Ed448", x25519+x25519[:33]), "ed25519": okp("ed25519", x25519), "Ed25519 of 31 bytes": okp("Ed25519", x25519[:41]+"A"), "Ed25519 of 33 bytes": okp("Ed25519", x25519[:43]+"A"), "Ed25519 without x": `{"kty":"OKP","crv":"Ed25519"}`,
 		"an EC as OKP": `{"kty":"OKP","crv":"P-256","x":"` + x + `"}`, "17 levels": more(good, `"x":`+nested(16)),
 	}
