@@ -12,15 +12,18 @@ import (
 type Authenticated struct{ *step }
 
 // Authenticate returns a stage that knows its callers by one credential each, and refuses all others:
-// 401 without one or with one that is not good, 400 with two, 503 when nobody can tell. What an
-// authenticator says of it beyond that goes to observers alone, but for a proof of possession (WithDPoP) that the caller
-// has to make anew.
+// 401 without one (see WithAnonymous) or with one that is not good, 400 with two, 503 when nobody can tell. What an
+// authenticator says of it beyond that goes to observers alone, but for a proof of possession (WithDPoP) that the
+// caller has to make anew.
 //
-// It refuses, with 403, a good credential of a suspended project or that the authenticator finds not to be for this
-// (authkey.ErrForbidden), from a network that is not among the
-// identity's Networks (see WithTrustedProxies), and a publishable key from a page that is not among its Origins:
-// by Origin or, where that is missing, by the origin of Referer; a request with neither is refused. The last holds
-// off other people's pages, and nobody who makes up the field. Nothing is charged before.
+// It refuses, with 403, a good credential that the authenticator finds not to be for this (authkey.ErrForbidden) or of
+// a suspended project, one from a network that is not among the identity's Networks (see WithTrustedProxies), and a
+// publishable key from a page that is not among its Origins: by Origin or, where that is missing, by the origin of
+// Referer; a request with neither is refused. The last holds off other people's pages, and nobody who makes up the
+// field. Nothing is charged before.
+//
+// A bearer token's revocation is looked up by the first limit of identities in the chain that is mounted, in its own
+// call. A stage without one, such as this around a group, leaves that to the authenticator, which costs a call more.
 //
 // Where a newer credential of the key is there (Identity.SupersededAt), the response says so with Deprecation
 // (RFC 9745), and with Sunset (RFC 8594) when this one ends, also a refusal. A handler that says the same of its

@@ -27,7 +27,8 @@ const (
 
 // WithDPoP takes tokens that are bound to a key of the caller's (RFC 9449): it adds DPoP to the sources, and to each
 // 401 a challenge with the algorithms of proofs, such as "ES256": at least one, and neither "none" nor HMAC, by which
-// nothing is proved. Whether a proof is good is for the authenticator to say; state the algorithms that it takes.
+// nothing is proved. Whether a proof is good is for the authenticator to say; state the algorithms that it takes. A
+// proof is good for one authentication: make all stages of a request from one Authenticate.
 func WithDPoP(algorithms ...string) Option {
 	return optionFunc(func(c *config) error {
 		var faults []error

@@ -25,7 +25,8 @@ const (
 	// ratelimit.Limiter.SetMonitor, makes a stage FailOpen for which OnFailure chose nothing.
 	FailClosed Failure = iota
 	// FailOpen lets the request pass, without RateLimit fields. Whoever can slow Redis down can then
-	// lift the limit.
+	// lift the limit. A token whose revocation the limiter had to look up is refused all the same, unless its
+	// authenticator lets it pass (authkey.RevocationPendingOpen).
 	FailOpen
 )
 

@@ -26,8 +26,13 @@ import (
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
-// Authenticator tells who a caller is. *authkey.Verifier is one. Implementations are safe for concurrent
-// use. Their errors are those of package authkey: ErrUnavailable becomes 503, any other error 401.
+// Authenticator tells who a caller is. *authkey.Verifier is one, *bearer.Verifier another. Implementations are safe
+// for concurrent use. Their errors are those of package authkey: ErrUnavailable becomes 503, ErrSuspended and
+// ErrForbidden 403, a *ProofError 401 with its code, any other error 401.
+//
+// What came with the credential is in its Presentation, which is nil where that is nothing. Where it says
+// DeferRevocation, a limit of the stage looks whether the token is revoked, if the identity's Token says that this is
+// pending. An authenticator that leaves it pending otherwise has its callers refused with 503.
 type Authenticator interface {
 	// Authenticate returns the identity that a credential stands for.
 	Authenticate(ctx context.Context, presented authkey.Presented) (*authkey.Identity, error)
@@ -39,6 +44,10 @@ type Authenticator interface {
 // Limiter decides whether a caller may call now. *ratelimit.Limiter is one. Implementations are safe for
 // concurrent use; ratelimit.ErrStale makes the stage refresh the identity and ask again, twice at most, and
 // ratelimit.ErrMonitored beside an outage lets the request pass, unless OnFailure was called.
+//
+// Where the Request has a Token, the Decision has to say TokenChecked, or nobody passes; ratelimit.ErrRevoked becomes
+// 401. An outage then is one of who knows what is revoked: it refuses with 503, also where the stage is FailOpen, unless
+// the token may pass (authkey.RevocationPendingOpen).
 type Limiter interface {
 	Admit(ctx context.Context, request ratelimit.Request) (ratelimit.Decision, error)
 }
