@@ -26,7 +26,7 @@ type Both struct {
 // Beside returns an authenticator for tokens and for keys, told apart by shape alone: each credential is shown to one
 // of the two. What came by the scheme DPoP and what IsToken is a token. Everything else is a key or, where formats are
 // given, only what begins as keys of one of these formats do; formats are needed where the tokens are introspected,
-// so that no key is ever sent to the endpoint.
+// so that no key is ever sent to the endpoint. What begins as a key and came by DPoP is shown to neither.
 func Beside(tokens *Verifier, keys Keys, formats ...authkey.Format) (*Both, error) {
 	b := &Both{tokens: tokens, keys: keys}
 	var faults []error
@@ -60,11 +60,26 @@ func (b *Both) Refresh(ctx context.Context, presented authkey.Presented, held *a
 
 func (b *Both) of(presented authkey.Presented) Keys {
 	p, text := presented.Presentation(), presented.Reveal()
-	if p != nil && strings.EqualFold(p.Scheme, schemeDPoP) || isToken(text) {
+	announced := p != nil && strings.EqualFold(p.Scheme, schemeDPoP)
+	key := slices.ContainsFunc(b.prefixes, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
+	switch {
+	case key && announced:
+		return neither{}
+	case announced || isToken(text):
 		return b.tokens
-	}
-	if len(b.prefixes) == 0 || slices.ContainsFunc(b.prefixes, func(prefix string) bool { return strings.HasPrefix(text, prefix) }) {
+	case key || len(b.prefixes) == 0:
 		return b.keys
 	}
 	return b.tokens
+}
+
+// neither refuses a key that came as a token does.
+type neither struct{}
+
+func (neither) Authenticate(context.Context, authkey.Presented) (*authkey.Identity, error) {
+	return nil, fmt.Errorf("%w: a key came by DPoP, which is for tokens", authkey.ErrMalformed)
+}
+
+func (n neither) Refresh(ctx context.Context, presented authkey.Presented, _ *authkey.Identity) (*authkey.Identity, error) {
+	return n.Authenticate(ctx, presented)
 }

@@ -53,6 +53,8 @@ func TestBesideTellsByShape(t *testing.T) {
 		"a JWT, and formats":                 {text: jwt, formats: true},
 		"a JWT that is a bad one":            {text: "ey..", scheme: "Bearer"},
 		"a key by DPoP":                      {text: "another-" + minted.Reveal(), scheme: "DPoP"},
+		"a key by DPoP, and formats":         {text: minted.Reveal(), scheme: "DPoP", formats: true},
+		"a key of the second format by dpop": {text: older.Reveal(), scheme: "dpop", formats: true},
 		"something by dpop":                  {text: "something", scheme: "dpop"},
 		"something by dpop, and formats":     {text: "something", scheme: "dpop", formats: true, asked: true},
 		"something":                          {text: "something", keys: true},

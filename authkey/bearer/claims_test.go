@@ -16,11 +16,20 @@ import (
 // list is a JSON array of so many strings.
 func list(n int) string { return "[" + strings.TrimSuffix(strings.Repeat(`"a",`, n), ",") + "]" }
 
+// object is a JSON object of so many flags, of which one is on.
+func object(n int) string {
+	flags := make(map[string]bool, n)
+	for i := range n {
+		flags[fmt.Sprint(i)] = i == 7
+	}
+	return string(encoded(flags))
+}
+
 // values are one of each type, and the bounds of those that are good for something.
 var values = []string{
 	"null", "true", "false", "0", "1.5", `""`, `"a"`, `"a b"`, `"a\u0000"`, `"a\nb"`, `"a\u0085b"`, "[]", `["a"]`, `["a","b"]`, `["a",1]`,
 	`["a",null]`, `[["a"]]`, `[""]`, `["a\tb"]`, "[true]", "[null]", "{}", `{"a":true}`, `{"a":false}`, `{"a":{"v":true}}`, `{"a":"true"}`, `{"a":1}`,
-	`[{"key":"a"}]`, `[{"name":"a"}]`, `[{"key":"a","name":"b"}]`, `[{"key":1,"name":"a"}]`, `[{"key":null,"name":"a"}]`, `[{"key":""}]`, `[{}]`, `["a",{"key":"b"}]`,
+	`[{"key":"a"}]`, `[{"name":"a"}]`, `[{"key":"a","name":"b"}]`, `[{"key":1,"name":"a"}]`, `[{"key":null,"name":"a"}]`, `[{"key":""}]`, `[{}]`, `["a",{"key":"b"}]`, `[{"key":1},{"key":"a"}]`, object(256), object(257),
 	`"` + strings.Repeat("a", 128) + `"`, `"` + strings.Repeat("a", 129) + `"`, `["` + strings.Repeat("a", 256) + `"]`, `["` + strings.Repeat("a", 257) + `"]`,
 	list(256), list(257), `"` + strings.Repeat("a ", 256) + `"`, `"` + strings.Repeat("a ", 257) + `"`,
 }
@@ -44,6 +53,7 @@ var (
 	flags = map[string][]string{
 		"[]": {}, `["a"]`: {"a"}, `["a","b"]`: {"a", "b"}, "{}": {}, `{"a":true}`: {"a"}, `{"a":false}`: {}, `{"a":{"v":true}}`: {"a"},
 		`{"a":"true"}`: {}, `{"a":1}`: {}, `["` + a256 + `"]`: {a256}, list(256): as,
+		object(256): {"7"},
 	}
 	one    = func(text string) []string { return []string{text} }
 	fields = map[string]field{

@@ -238,6 +238,8 @@ func TestKeyfunc(t *testing.T) {
 	config := g.config
 	config.Keys = bearer.Keyfunc(func(token *jwt.Token) (any, error) { asked = append(asked, token); return found, fault })
 	v := newVerifier(t, g.clock, []bearer.Issuer{config})
+	off := *other.Public().(*ecdsa.PublicKey)
+	off.Y = new(big.Int).Add(off.Y, big.NewInt(1)) //nolint:staticcheck // the point of it
 	keys := func(keys ...any) jwt.VerificationKeySet {
 		set := jwt.VerificationKeySet{}
 		for _, key := range keys {
@@ -252,20 +254,21 @@ func TestKeyfunc(t *testing.T) {
 		fault error
 		want  error
 	}{
-		"the key":                 {token, own.Public(), nil, nil},
-		"another key":             {token, other.Public(), nil, authkey.ErrUnknown},
-		"a key of another kind":   {token, ed.Public(), nil, authkey.ErrUnknown},
-		"a private key":           {token, own.Private, nil, authkey.ErrUnknown},
-		"a secret":                {token, short, nil, authkey.ErrUnknown},
-		"nothing":                 {token, nil, nil, authkey.ErrUnknown},
-		"a set of it":             {token, keys(own.Public()), nil, nil},
-		"a set with another kind": {token, keys(ed.Public(), own.Public(), short, nil), nil, nil},
-		"a set of two that fit":   {token, keys(own.Public(), other.Public()), nil, authkey.ErrUnknown},
-		"a set of none":           {token, keys(), nil, authkey.ErrUnknown},
-		"an error":                {token, own.Public(), errors.New("no such key"), authkey.ErrUnknown},
-		"an outage":               {token, nil, fmt.Errorf("%w: refused", authkey.ErrUnavailable), authkey.ErrUnavailable},
-		"no kid":                  {g.MintWith(map[string]any{"kid": authtest.Absent}, nil, nil), own.Public(), nil, nil},
-		"Ed25519, its own name":   {g.MintWith(nil, nil, ed), ed.Public(), nil, nil},
+		"the key":                  {token, own.Public(), nil, nil},
+		"another key":              {token, other.Public(), nil, authkey.ErrUnknown},
+		"a key of another kind":    {token, ed.Public(), nil, authkey.ErrUnknown},
+		"a private key":            {token, own.Private, nil, authkey.ErrUnknown},
+		"a secret":                 {token, short, nil, authkey.ErrUnknown},
+		"nothing":                  {token, nil, nil, authkey.ErrUnknown},
+		"a set of it":              {token, keys(own.Public()), nil, nil},
+		"a set with another kind":  {token, keys(ed.Public(), own.Public(), short, nil), nil, nil},
+		"a set with a damaged one": {token, keys(&off, own.Public()), nil, nil},
+		"a set of two that fit":    {token, keys(own.Public(), other.Public()), nil, authkey.ErrUnknown},
+		"a set of none":            {token, keys(), nil, authkey.ErrUnknown},
+		"an error":                 {token, own.Public(), errors.New("no such key"), authkey.ErrUnknown},
+		"an outage":                {token, nil, fmt.Errorf("%w: refused", authkey.ErrUnavailable), authkey.ErrUnavailable},
+		"no kid":                   {g.MintWith(map[string]any{"kid": authtest.Absent}, nil, nil), own.Public(), nil, nil},
+		"Ed25519, its own name":    {g.MintWith(nil, nil, ed), ed.Public(), nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked, found, fault = nil, r.found, r.fault

@@ -138,18 +138,19 @@ func TestRefusesWhatSetsHave(t *testing.T) {
 		want error
 	}{
 		"#11 no kid, two keys that fit":                 {keySet(t, own, second), nameless(own), authkey.ErrUnknown},
+		"#11 no kid, two keys that fit, by the second":  {keySet(t, own, second), nameless(second), authkey.ErrUnknown},
 		"#11 no kid, two keys that fit and have none":   {keySet(t, nameless(own), nameless(second)), nameless(own), authkey.ErrUnknown},
 		"#12 no kid, one that fits beside another kind": {keySet(t, own, rsaKey), nameless(own), nil},
 		"#13 kid that is there twice":                   {keySet(t, own, twin), own, authkey.ErrUnknown},
 		"#13 kid that is there twice, the second":       {keySet(t, own, twin), twin, authkey.ErrUnknown},
 		"#13 kid that is there twice, once without alg": {keySetOf(t, own.JWK(), edited(twin, map[string]any{"alg": nil})), own, authkey.ErrUnknown},
-		"#14 use is enc":                                {keySetOf(t, second.JWK(), edited(own, map[string]any{"use": "enc"})), own, authkey.ErrUnknown},
-		"#14 key_ops without verify":                    {keySetOf(t, second.JWK(), edited(own, map[string]any{"key_ops": []string{"sign"}})), own, authkey.ErrUnknown},
-		"#14 key_ops with verify":                       {keySetOf(t, second.JWK(), edited(own, map[string]any{"key_ops": []string{"verify"}})), own, nil},
-		"#15 a set of oct and RSA, and HS256":           {keySet(t, own, rsaKey, secret), secret, authkey.ErrMalformed},
-		"#15 a set of oct and RSA, and RS256":           {keySet(t, own, rsaKey, secret), rsaKey, nil},
-		"#73 a kind that is not known, and a good one":  {keySetOf(t, map[string]any{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"}, own.JWK()), own, nil},
-		"#73 a damaged one, and a good one":             {keySetOf(t, edited(rsaKey, map[string]any{"n": nil}), own.JWK()), own, nil},
+		"#14 use is enc":                               {keySetOf(t, second.JWK(), edited(own, map[string]any{"use": "enc"})), own, authkey.ErrUnknown},
+		"#14 key_ops without verify":                   {keySetOf(t, second.JWK(), edited(own, map[string]any{"key_ops": []string{"sign"}})), own, authkey.ErrUnknown},
+		"#14 key_ops with verify":                      {keySetOf(t, second.JWK(), edited(own, map[string]any{"key_ops": []string{"verify"}})), own, nil},
+		"#15 a set of oct and RSA, and HS256":          {keySet(t, own, rsaKey, secret), secret, authkey.ErrMalformed},
+		"#15 a set of oct and RSA, and RS256":          {keySet(t, own, rsaKey, secret), rsaKey, nil},
+		"#73 a kind that is not known, and a good one": {keySetOf(t, map[string]any{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"}, own.JWK()), own, nil},
+		"#73 a damaged one, and a good one":            {keySetOf(t, edited(rsaKey, map[string]any{"n": nil}), own.JWK()), own, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g.keys.become(r.set, nil)
