@@ -92,7 +92,9 @@ func (l *Limiter) put(ctx context.Context, r *Request, check lua.Check) (Decisio
 		l.clock.set(a.Now)
 		switch a.Status {
 		case lua.Allowed, lua.Refused:
-			return r.decision(a, limits, check.Mode), nil
+			d := r.decision(a, limits, check.Mode)
+			d.TokenChecked = check.Token != nil
+			return d, nil
 		case lua.Invalid:
 			return Decision{}, fmt.Errorf("%w request: Redis refused a number of it", ErrInvalid)
 		case lua.Revoked:

@@ -214,8 +214,6 @@ func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Dec
 		Allowed: a.Status == lua.Allowed,
 		At:      time.UnixMicro(a.Now).UTC(),
 		Results: make([]Result, len(r.Charges)),
-
-		TokenChecked: r.Token != nil && (mode == lua.Take || mode == lua.Peek),
 	}
 	states := a.States
 	for i := range r.Charges {
