@@ -68,7 +68,7 @@ func TestParseRefusesForms(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"nothing": "", "a dot": ".", "two dots": "..", "no dot": header, "one dot": header + "." + payload, "three dots": whole + ".", "a JWE": whole + "." + payload + "." + signature,
-		"a dot before": "." + whole, "dots": strings.Repeat(".", 8<<10), "no header": "." + payload + "." + signature,
+		"a dot before": "." + whole, "dots": strings.Repeat(".", 8<<10), "a megabyte of dots": strings.Repeat(".", 1<<20), "no header": "." + payload + "." + signature,
 		"padding": whole + "==", "padding of the header": header + "=." + payload + "." + signature, "padding of the payload": header + "." + payload + "=." + signature,
 		"a line break after": whole + "\n", "a line break before": "\r\n" + whole, "a line break within": whole[:9] + "\r\n" + whole[9:], "one before a dot": header + "\n." + payload + "." + signature,
 		"a space": whole + " ", "a tab": header + ".\t" + payload + "." + signature, "NUL": whole + "\x00", "plus": header + "." + payload + ".+AAA", "slash": header + "." + payload + "./AAA",
