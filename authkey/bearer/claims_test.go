@@ -28,7 +28,7 @@ func object(n int) string {
 // values are one of each type, and the bounds of those that are good for something.
 var values = []string{
 	"null", "true", "false", "0", "1.5", `""`, `"a"`, `"a b"`, `"a\u0000"`, `"a\nb"`, `"a\u0085b"`, "[]", `["a"]`, `["a","b"]`, `["a",1]`,
-	`["a",null]`, `[["a"]]`, `[""]`, `["a\tb"]`, "[true]", "[null]", "{}", `{"a":true}`, `{"a":false}`, `{"a":{"v":true}}`, `{"a":"true"}`, `{"a":1}`,
+	`["a",null]`, `[["a"]]`, `[""]`, `["a\tb"]`, "[true]", "[null]", "{}", `{"a":true}`, `{"a":false}`, `{"a":{"v":true}}`, `{"a":{"v":true,"w":false}}`, `{"a":{"w":true}}`, `{"a":"true"}`, `{"a":1}`,
 	`[{"key":"a"}]`, `[{"name":"a"}]`, `[{"key":"a","name":"b"}]`, `[{"key":1,"name":"a"}]`, `[{"key":null,"name":"a"}]`, `[{"key":""}]`, `[{}]`, `["a",{"key":"b"}]`, `[{"key":1},{"key":"a"}]`, object(256), object(257),
 	`"` + strings.Repeat("a", 128) + `"`, `"` + strings.Repeat("a", 129) + `"`, `["` + strings.Repeat("a", 256) + `"]`, `["` + strings.Repeat("a", 257) + `"]`,
 	list(256), list(257), `"` + strings.Repeat("a ", 256) + `"`, `"` + strings.Repeat("a ", 257) + `"`,
@@ -51,7 +51,7 @@ var (
 	}
 	roles = map[string][]string{`[{"key":"a"}]`: {"a"}, `[{"name":"a"}]`: {"a"}, `[{"key":"a","name":"b"}]`: {"a"}}
 	flags = map[string][]string{
-		"[]": {}, `["a"]`: {"a"}, `["a","b"]`: {"a", "b"}, "{}": {}, `{"a":true}`: {"a"}, `{"a":false}`: {}, `{"a":{"v":true}}`: {"a"},
+		"[]": {}, `["a"]`: {"a"}, `["a","b"]`: {"a", "b"}, "{}": {}, `{"a":true}`: {"a"}, `{"a":false}`: {}, `{"a":{"v":true}}`: {"a"}, `{"a":{"v":true,"w":false}}`: {"a"}, `{"a":{"w":true}}`: {},
 		`{"a":"true"}`: {}, `{"a":1}`: {}, `["` + a256 + `"]`: {a256}, list(256): as,
 		object(256): {"7"},
 	}
