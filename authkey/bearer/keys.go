@@ -200,8 +200,9 @@ func (s *KeySet) find(header Header) (found *jose.Key) {
 }
 
 // Keyfunc returns a source that asks a function of golang-jwt, such as one of another cache of keys. The function is
-// called once for each token that is not cached, with a token that has nothing but the Header's alg and kid and the
-// Method, and may return one key or a jwt.VerificationKeySet. It must be for one issuer alone, and bound its own time.
+// called once for each token, also for one in the cache of WithCache, with a token that has nothing but the Header's
+// alg and kid and the Method, and may return one key or a jwt.VerificationKeySet, of which exactly one may fit. It must
+// be for one issuer alone, and bound its own time.
 // Its errors mean that the token is of an unknown key, but for those that are authkey.ErrUnavailable.
 func Keyfunc(f jwt.Keyfunc) KeySource { return keyfunc(f) }
 
