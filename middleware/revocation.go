@@ -13,10 +13,10 @@ import (
 // authenticator leaves that out. What is pending is known until a limiter looked: no request reaches its handler
 // before, whatever way it came.
 
-// defers reports whether the chain that is being admitted has a limit still to run that will look.
+// defers reports whether the chain that is being admitted has a limit that will look: it stands behind what asks.
 func (a *Admission) defers() bool {
 	for s := a.chain; s != nil; s = s.before {
-		if s.limit != nil && !s.limit.anonymous && !a.hasRun(s) {
+		if s.limit != nil && !s.limit.anonymous {
 			return true
 		}
 	}
