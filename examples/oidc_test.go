@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -35,6 +36,7 @@ func TestOIDC(t *testing.T) {
 			t.Run("optional", caller.optional)
 			t.Run("rotation", caller.rotation)
 			t.Run("logout", caller.logout)
+			t.Run("revocation", caller.revocation)
 			p.t = t
 			if err := p.stop(); err != nil {
 				t.Errorf("SIGTERM: %v, want a clean end", err)
@@ -248,4 +250,22 @@ func (c *oidcCaller) logout(t *testing.T) {
 		c.challenged(a, "Bearer", `, error="invalid_token", error_description="The credential is not valid."`)
 	}
 	c.want("another token of the same client", c.bearing("GET", "/v1/whoami", other), 200)
+}
+
+func (c *oidcCaller) revocation(t *testing.T) {
+	c.t = t
+	token := c.obtain(t, "search")
+	c.want("before", c.bearing("GET", "/v1/whoami", token), 200)
+	body := fmt.Sprintf(`{"kind":"subject","issuer":%q,"value":%q,"reason":"test"}`, c.Issuer, c.ClientID)
+	c.want("revoke the client", c.admin("POST", "/revocations", body), 200)
+	for _, path := range []string{"/v1/whoami", "/v1/search", "/v1/news"} {
+		c.want("the next request", c.bearing("GET", path, token), 401)
+	}
+	c.want("the key beside", c.do("GET", "/v1/whoami", "", "X-API-Key", c.APIKey), 200)
+	// Tokens tell when they were made to the second, so that one of the same second is refused, too.
+	for deadline := time.Now().Add(30 * time.Second); c.bearing("GET", "/v1/whoami", c.obtain(t, "search")).status != http.StatusOK; {
+		if time.Now().After(deadline) {
+			t.Fatal("a token that was made later does not pass")
+		}
+	}
 }

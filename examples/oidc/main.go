@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey/redisstore"
 	"github.com/tollgate-go/tollgate/examples/internal/demo"
 	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/middleware/admin"
 	"github.com/tollgate-go/tollgate/middleware/resource"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -39,7 +41,7 @@ func build(ctx context.Context, at demo.Place) (*demo.App, error) {
 	mux := http.NewServeMux()
 	s.mount(mux)
 	p.mount(mux)
-	return &demo.App{Handler: mux, Facts: p.facts(at, s.key), Text: p.text(at, s.key), Close: func(context.Context) error {
+	return &demo.App{Handler: mux, Facts: p.facts(at, s), Text: p.text(at, s), Close: func(context.Context) error {
 		defer p.End()
 		return s.keySets.Close()
 	}}, nil
@@ -54,14 +56,16 @@ type service struct {
 	proofs      *dpop.Verifier
 	limiter     *ratelimit.Limiter
 	document    *resource.Document
-	key         string // an API key to try
+	admin       http.Handler
+
+	key, adminToken string // to try
 }
 
 // newService takes the tokens of one issuer that are for this service. The client is for a provider with a certificate
 // that nobody else trusts.
 func newService(ctx context.Context, at demo.Place, issuer string, client *http.Client) (*service, error) {
 	self := "http://" + at.Addr // how clients write it, in front of all proxies
-	var s service
+	s := service{adminToken: rand.Text()}
 	var err1, err2, err3, err4 error
 	s.keySets, err1 = jwks.New(jwks.WithHTTPClient(client), jwks.WithLoopback(), // yours is neither on this machine
 		jwks.WithCooldown(time.Second)) // nor are its keys replaced while somebody looks on
@@ -80,8 +84,10 @@ func newService(ctx context.Context, at demo.Place, issuer string, client *http.
 		Profile: bearer.AccessTokens, MaxLifetime: s.revocations.Lifetime(),
 		Org: demo.Org, // without it the token says it: org_id, or what Claims names
 	}}, bearer.WithRevocations(s.revocations), bearer.WithProofs(s.proofs))
-	err3 = s.keySets.Start(ctx) // or not: then the first request fetches
-	return &s, errors.Join(err1, err2, err3, s.besideKeys(ctx, at))
+	s.admin, err3 = admin.New(admin.Tokens(admin.Token{Name: "operator", Secret: s.adminToken, Scopes: []string{admin.ScopeAll}}),
+		admin.WithPrefix("/admin"), admin.WithRevocations(s.revocations))
+	err4 = s.keySets.Start(ctx) // or not: then the first request fetches
+	return &s, errors.Join(err1, err2, err3, err4, s.besideKeys(ctx, at))
 }
 
 // besideKeys takes API keys, too, and makes one.
@@ -124,6 +130,7 @@ func (s *service) mount(mux *http.ServeMux) {
 	mux.Handle("GET /v1/news", httpkit.Middleware(news)(http.HandlerFunc(whoami)))
 
 	mux.Handle(s.document.Path(), s.document)
+	mux.Handle("/admin/", s.admin)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if s.keySets.Ready() != nil {
 			http.Error(w, "the issuer's keys are not there", http.StatusServiceUnavailable)

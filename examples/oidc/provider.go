@@ -42,21 +42,22 @@ func (p *provider) mount(mux *http.ServeMux) {
 	})
 }
 
-// facts and text are the one place that the key is shown.
-func (p *provider) facts(at demo.Place, key string) any {
+// facts and text are the one place that the key and the admin token are shown.
+func (p *provider) facts(at demo.Place, s *service) any {
 	return struct {
 		Addr         string `json:"addr"`
 		Org          string `json:"org"`
 		Project      string `json:"project"`
 		APIKey       string `json:"api_key"`
+		AdminToken   string `json:"admin_token"`
 		Redis        string `json:"redis"`
 		Issuer       string `json:"issuer"`
 		ClientID     string `json:"client_id"`
 		ClientSecret string `json:"client_secret"`
-	}{at.Addr, demo.Org, demo.Project, key, at.RedisName, p.URL(), authtest.ClientID, authtest.ClientSecret}
+	}{at.Addr, demo.Org, demo.Project, s.key, s.adminToken, at.RedisName, p.URL(), authtest.ClientID, authtest.ClientSecret}
 }
 
-func (p *provider) text(at demo.Place, key string) string {
+func (p *provider) text(at demo.Place, s *service) string {
 	return fmt.Sprintf(`Listening on http://%[1]s, Redis: %[2]s, issuer: %[3]s
 
 Without a token you are told whom to ask for one:
@@ -81,5 +82,8 @@ Replace the issuer's key: the next tokens are signed by the new one, and those m
 End the token: the next request is refused:
   curl -si -X POST -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/logout
   curl -si -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/whoami
-`, at.Addr, at.RedisName, p.URL(), authtest.ClientID, authtest.ClientSecret, p.EndpointURL(authtest.EndpointToken), key)
+
+End all that the client has, as an operator does; those that it is given from the next second on pass:
+  curl -s -H 'Authorization: Bearer %[8]s' -H 'Content-Type: application/json' -d '{"kind":"subject","issuer":"%[3]s","value":"%[4]s","reason":"try it"}' http://%[1]s/admin/v1/orgs/%[9]s/revocations
+`, at.Addr, at.RedisName, p.URL(), authtest.ClientID, authtest.ClientSecret, p.EndpointURL(authtest.EndpointToken), s.key, s.adminToken, demo.Org)
 }
