@@ -190,10 +190,9 @@ func (a *Admission) undecided(ctx context.Context, name Step, l *limit, cause er
 	e := Event{Step: name, Outcome: refusal.outcome(), Err: refusal}
 	// A client that hangs up makes the limiter fail too; it must not lift the limit by that.
 	open := l.failure == FailOpen || !l.chosen && errors.Is(cause, ratelimit.ErrMonitored)
-	open = open && (l.anonymous || a.spared(cause))
-	if open && e.Outcome == OutcomeFailed && ctx.Err() == nil {
+	if open && a.spared(cause) && e.Outcome == OutcomeFailed && ctx.Err() == nil {
 		e.Outcome, refusal = OutcomeOpened, nil
-		a.unsure = a.unsure || !l.anonymous
+		a.unsure = true
 	}
 	a.observe(e, began)
 	return refusal

@@ -23,15 +23,12 @@ func (a *Admission) defers() bool {
 	return false
 }
 
-// pendingOf returns what an identity leaves to check. What it may mean that nobody here knows is not let pass.
+// pendingOf returns what an identity leaves to check. What that may be that is not known here is let pass nowhere.
 func pendingOf(id *authkey.Identity) authkey.Pending {
 	if id == nil || id.Token == nil {
 		return authkey.NothingPending
 	}
-	if pending := id.Token.Pending; pending == authkey.NothingPending || pending == authkey.RevocationPendingOpen {
-		return pending
-	}
-	return authkey.RevocationPending
+	return id.Token.Pending
 }
 
 // token tells a limiter what to look for; nil where the authenticator looked.
