@@ -1,6 +1,8 @@
 package lua
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"strings"
 
@@ -93,6 +95,13 @@ func idKey(what, id string) (key string, ok bool) {
 // DigestKey names the string that holds the id that the digest of a foreign key stands for. It has no
 // hash tag: the org is not known yet when it is read.
 func DigestKey(digest string) string { return version + ":digest:" + Escape(digest) }
+
+// ProofKey names the mark that a proof of possession was used: by the thumbprint of the key that made it, and the id
+// that this key gave it. It has no hash tag, as DigestKey has none, and one length whatever the two hold.
+func ProofKey(thumbprint, id string) string {
+	sum := sha256.Sum256([]byte(Escape(thumbprint) + ":" + Escape(id)))
+	return version + ":proof:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
 
 // Escape returns s with every byte that could end a part, open a hash tag or disturb a reader written
 // as % and two hexadecimal digits. Different strings give different results. It does not allocate when

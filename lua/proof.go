@@ -2,8 +2,6 @@ package lua
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -13,13 +11,6 @@ import (
 
 // ErrProofUsed says that a proof of possession was used before.
 var ErrProofUsed = errors.New("lua: the proof was used before")
-
-// ProofKey names the mark that a proof of possession was used: by the thumbprint of the key that made it, and the id
-// that this key gave it. It has no hash tag, as DigestKey has none, and one length whatever the two hold.
-func ProofKey(thumbprint, id string) string {
-	sum := sha256.Sum256([]byte(Escape(thumbprint) + ":" + Escape(id)))
-	return version + ":proof:" + base64.RawURLEncoding.EncodeToString(sum[:])
-}
 
 // UseProof marks a proof as used, for so long. ErrProofUsed where it was marked before; any other error means that it
 // may be marked now.

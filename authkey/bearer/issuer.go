@@ -190,10 +190,20 @@ func (i *Issuer) checkKeys() error {
 	case static && set.secrets() != (secrets > 0):
 		fault("Keys: want secrets for HS256 and its kin, and for them alone")
 	}
+	if static && set != nil {
+		for _, k := range set.unfit(i.filled().Algorithms) {
+			fault("Keys: key %.40q fits none of the Algorithms; a secret needs as many bytes as the hash", k.ID)
+		}
+	}
 	if source, ok := i.Keys.(interface{ Err() error }); ok && !missing(i.Keys) {
 		faults = append(faults, source.Err())
 	}
 	return errors.Join(faults...)
+}
+
+// unfit returns the keys of the set that fit no algorithm of a list.
+func (s *KeySet) unfit(algorithms []string) []jose.Key {
+	return slices.DeleteFunc(slices.Clone(s.keys), func(k jose.Key) bool { return slices.ContainsFunc(algorithms, k.Fits) })
 }
 
 // secrets reports whether a key of the set is a secret.

@@ -65,6 +65,8 @@ func TestIssuersThatNewRefuses(t *testing.T) {
 		"a KeySet that is nil":               {func(i *bearer.Issuer) { i.Keys = (*bearer.KeySet)(nil) }, "Keys: a source is needed"},
 		"a source that is nil":               {func(i *bearer.Issuer) { i.Keys = (*source)(nil) }, "Keys: a source is needed"},
 		"a Keyfunc that is nil":              {func(i *bearer.Issuer) { i.Keys = bearer.Keyfunc(nil) }, "Keys: a source is needed"},
+		"a secret too short":                 {func(i *bearer.Issuer) { i.Algorithms, i.Keys = []string{"HS512"}, shortSecret(t) }, "as many bytes as the hash"},
+		"a key of no algorithm":              {func(i *bearer.Issuer) { i.Algorithms = []string{"RS256"} }, "fits none of the Algorithms"},
 		"an algorithm nobody knows":          {func(i *bearer.Issuer) { i.Algorithms = []string{"ES256", "ES256K"} }, `"ES256K" is not known`},
 		"alg none":                           {func(i *bearer.Issuer) { i.Algorithms = []string{"none"} }, `"none" is not known`},
 		"an empty algorithm":                 {func(i *bearer.Issuer) { i.Algorithms = []string{""} }, `"" is not known`},
@@ -111,7 +113,7 @@ func TestIssuersThatNewTakes(t *testing.T) {
 		"names":          func(i *bearer.Issuer) { i.Claims.Org = bearer.Names{most, "a.b.c"} },
 		"http":           func(i *bearer.Issuer) { i.URL = "http://localhost:8080" },
 		"any org":        func(i *bearer.Issuer) { i.Org, i.Orgs = "", []string{bearer.AnyOrg} },
-		"all algorithms": func(i *bearer.Issuer) { i.Algorithms = []string{"RS384", "RS512", "PS384", "PS512", "ES512"} },
+		"all algorithms": func(i *bearer.Issuer) { i.Algorithms = []string{"RS384", "RS512", "PS384", "PS512", "ES512", "ES256"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -122,6 +124,16 @@ func TestIssuersThatNewTakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shortSecret is a set whose secret is long enough for HS256 alone.
+func shortSecret(t testing.TB) *bearer.KeySet {
+	t.Helper()
+	set, err := bearer.NewKeySet(bearer.Key{Public: []byte(strings.Repeat("s", 32))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 func secretSet(t testing.TB) *bearer.KeySet {

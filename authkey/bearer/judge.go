@@ -92,6 +92,9 @@ func (i *issuer) complete(j *judged, claims jose.Object, introspected bool) erro
 	lacks := func(name string) error {
 		return fmt.Errorf("%w: token: claim %q is not there", authkey.ErrMalformed, name)
 	}
+	if j.token.Subject == "" && j.token.Client == "" { // else strangers would share a limit
+		return lacks("sub")
+	}
 	if introspected {
 		return nil
 	}
@@ -104,9 +107,6 @@ func (i *issuer) complete(j *judged, claims jose.Object, introspected bool) erro
 	}
 	if claims["exp"] == nil {
 		return lacks("exp")
-	}
-	if j.token.Subject == "" && j.token.Client == "" {
-		return lacks("sub")
 	}
 	for _, name := range []string{"nonce", "at_hash", "c_hash"} {
 		if claims[name] != nil {

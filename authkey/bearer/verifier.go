@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
-	"github.com/tollgate-go/tollgate/authkey/internal/jose"
 )
 
 // maxToken bounds a token in bytes.
@@ -124,7 +123,7 @@ func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented
 	}
 	known, err := v.identify(ctx, text)
 	if err != nil {
-		return nil, inTime(ctx, err)
+		return nil, err
 	}
 	proof, err := v.possessed(presented, known)
 	if err != nil {
@@ -132,7 +131,7 @@ func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented
 	}
 	identity, err := v.current(ctx, presented.Presentation(), known)
 	if err != nil {
-		return nil, inTime(ctx, err)
+		return nil, err
 	}
 	for _, validator := range v.validators {
 		if err := validator(ctx, identity); err != nil {
@@ -141,7 +140,10 @@ func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented
 	}
 	if use && known.binding.key != "" { // last, so that a proof is not used up for nothing
 		if err := v.proofs.Use(ctx, proof); err != nil {
-			return nil, inTime(ctx, err)
+			if refused := (*authkey.ProofError)(nil); errors.As(err, &refused) {
+				return nil, err
+			}
+			return nil, unavailable(err)
 		}
 	}
 	return identity, nil
@@ -168,114 +170,6 @@ func (v *Verifier) identify(ctx context.Context, text string) (*known, error) {
 	return k, err
 }
 
-// signer says by which key a token was verified.
-type signer struct {
-	issuer *issuer
-	header Header
-	set    *KeySet
-	key    *jose.Key
-}
-
-// verify reads a token and verifies its signature.
-func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, error) {
-	token, err := jose.Parse(text, maxToken)
-	if err != nil {
-		return nil, signer{}, fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
-	}
-	for _, name := range []string{"jwk", "jku", "x5u", "x5c"} {
-		if token.Header[name] != nil {
-			return nil, signer{}, fmt.Errorf("%w: token: its header brings a key by %q", authkey.ErrMalformed, name)
-		}
-	}
-	claims, err := jose.ReadObject(token.Payload)
-	if err != nil {
-		return nil, signer{}, fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
-	}
-	s := signer{header: Header{KeyID: token.KeyID, Algorithm: token.Algorithm}}
-	if s.issuer, err = v.issuerOf(ctx, claims); err != nil {
-		return nil, s, err
-	}
-	if !s.issuer.signsWith(token.Algorithm) || !s.issuer.typed(token.Type) {
-		return nil, s, fmt.Errorf("%w: token: its alg or typ is not one of its issuer's", authkey.ErrMalformed)
-	}
-	if token.HasKeyID && token.KeyID == "" {
-		return nil, s, fmt.Errorf("%w: token: its kid is empty", authkey.ErrMalformed)
-	}
-	k, err := s.issuer.judge(claims, v.now(), false)
-	if err != nil {
-		return nil, s, err
-	}
-	if s.set, err = s.issuer.keys(ctx, s.header); err != nil {
-		return nil, s, err
-	}
-	if s.key = s.set.find(s.header); s.key == nil {
-		return nil, s, fmt.Errorf("%w: token: no key of its issuer is the one it names", authkey.ErrUnknown)
-	}
-	if err := s.key.Verify(token.Algorithm, token.Signed, token.Signature); err != nil {
-		return nil, s, fmt.Errorf("%w: token: %w", authkey.ErrUnknown, err)
-	}
-	return k, s, s.issuer.identify(k)
-}
-
-// introspect asks whom a token stands for that says nothing by itself.
-func (v *Verifier) introspect(ctx context.Context, text string) (*known, error) {
-	if v.opaque == nil || text == "" {
-		return nil, fmt.Errorf("%w: token: it is no JWT", authkey.ErrMalformed)
-	}
-	answer, err := v.introspector.Introspect(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	claims := jose.Object(answer)
-	if iss, ok := jose.Unquote(claims["iss"]); claims["iss"] != nil && (!ok || iss != v.opaque.URL) {
-		return nil, fmt.Errorf("%w: token: it is of another issuer", authkey.ErrUnknown)
-	}
-	k, err := v.opaque.judge(claims, v.now(), true)
-	if err != nil {
-		return nil, err
-	}
-	return k, v.opaque.identify(k)
-}
-
-// identify gives a token that is good by itself its identity.
-func (i *issuer) identify(k *known) (err error) {
-	if k.identity, err = i.identity(&k.token); err == nil {
-		k.identity.ExpiresAt = k.expires
-	}
-	return err
-}
-
-// issuerOf returns the issuer that claims name, if it is one of those that are configured.
-func (v *Verifier) issuerOf(ctx context.Context, claims jose.Object) (*issuer, error) {
-	url, ok := plainText(claims["iss"], maxURL)
-	if !ok {
-		return nil, fmt.Errorf("%w: token: claim %q: want the URL of its issuer", authkey.ErrMalformed, "iss")
-	}
-	if i := v.issuers[url]; i != nil {
-		return i, nil
-	}
-	if v.resolved == nil {
-		return nil, fmt.Errorf("%w: token: it is of another issuer", authkey.ErrUnknown)
-	}
-	return v.resolved.find(ctx, v, url)
-}
-
-// keys asks the issuer's source for its keys.
-func (i *issuer) keys(ctx context.Context, header Header) (*KeySet, error) {
-	set, err := i.Keys.Keys(ctx, header)
-	if err == nil && set == nil {
-		err = errors.New("its source has neither keys nor an error")
-	}
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("the keys of issuer %.60q: %w", i.URL, err))
-	}
-	return set, nil
-}
-
-func (i *issuer) signsWith(algorithm string) bool {
-	return slices.Contains(i.Algorithms, algorithm)
-}
-
 // current returns the identity of a token that is not revoked, or that somebody else will look up.
 func (v *Verifier) current(ctx context.Context, presentation *authkey.Presentation, k *known) (*authkey.Identity, error) {
 	if v.revocations == nil {
@@ -284,15 +178,17 @@ func (v *Verifier) current(ctx context.Context, presentation *authkey.Presentati
 	if presentation != nil && presentation.DeferRevocation {
 		return k.pending(v.outage != nil), nil
 	}
-	err := v.revocations.Check(ctx, k.identity.Org, k.identity.Token)
-	if errors.Is(err, authkey.ErrUnavailable) && !errors.Is(err, authkey.ErrRevoked) && v.outage != nil {
+	switch err := v.revocations.Check(ctx, k.identity.Org, k.identity.Token); {
+	case err == nil:
+		return k.identity, nil
+	case errors.Is(err, authkey.ErrRevoked):
+		return nil, err
+	case v.outage == nil || !errors.Is(err, authkey.ErrUnavailable):
+		return nil, unavailable(err)
+	default:
 		v.outage(err)
 		return k.identity, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return k.identity, nil
 }
 
 // pending returns the identity of a token with the word that its revocation is still to be looked up.
@@ -314,12 +210,4 @@ func unavailable(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", authkey.ErrUnavailable, err)
-}
-
-// inTime makes an error one that says that nobody knows, if the time was up.
-func inTime(ctx context.Context, err error) error {
-	if ctx.Err() != nil && !errors.Is(err, authkey.ErrRevoked) {
-		return unavailable(err)
-	}
-	return err
 }

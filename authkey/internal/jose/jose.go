@@ -92,7 +92,11 @@ func (c *Compact) readHeader() (err error) {
 
 // MediaType returns a typ in lower case and without "application/" before it (RFC 7515, section 4.1.9).
 func MediaType(typ string) string {
-	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+	typ = strings.ToLower(typ)
+	if short := strings.TrimPrefix(typ, "application/"); short != "" {
+		return short
+	}
+	return typ
 }
 
 var base64url = base64.RawURLEncoding.Strict()
