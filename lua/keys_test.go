@@ -144,9 +144,9 @@ func oneTag(t *rapid.T, kind, key string) {
 			t.Errorf("%s key %q holds byte %d", kind, key, key[i])
 		}
 	}
-	if kind == "digest" {
+	if kind == "digest" || kind == "proof" {
 		if strings.ContainsAny(key, "{}") {
-			t.Errorf("digest key %q has a hash tag", key)
+			t.Errorf("%s key %q has a hash tag", kind, key)
 		}
 		return
 	}
