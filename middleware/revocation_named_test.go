@@ -90,3 +90,22 @@ func TestPreflightDefersNothing(t *testing.T) {
 		t.Errorf("the authenticator looked %d times and the limiter %d, want once each", tokens.looked, limiter.asked)
 	}
 }
+
+// A limit of networks is told of no identity, so it can find none stale.
+func TestNetworkLimitKnowsNobody(t *testing.T) {
+	t.Parallel()
+	known, calls := demoCallers(), 0
+	limiter := limiterFunc(func(r ratelimit.Request) (ratelimit.Decision, error) {
+		if calls++; r.Org != "" || r.Token != nil {
+			t.Errorf("it was told of %s and %+v", r.Org, r.Token)
+		}
+		return ratelimit.Decision{}, ratelimit.ErrStale
+	})
+	a, _, refusal := admit(t, middleware.Authenticate(known), request(http.MethodGet, "/"))
+	refusedAs(t, refusal, 0, "")
+	_, _, refusal = admit(t, middleware.LimitBy(middleware.Everyone(), limiter, ratelimit.PerMinute(9)), a.Request())
+	refusedAs(t, refusal, http.StatusServiceUnavailable, middleware.CodeUnavailable)
+	if calls != 1 || known.refreshes != 0 {
+		t.Errorf("%d calls and %d looks anew, want one and none", calls, known.refreshes)
+	}
+}
