@@ -150,6 +150,30 @@ func TestTokenWithoutRedis(t *testing.T) {
 	})
 }
 
+// A token that is bound to a key waits for Redis whatever a stage chose: nobody could tell a proof from one that was
+// used before.
+func TestBoundTokenWithoutRedis(t *testing.T) {
+	t.Parallel()
+	issuer, client := authtest.NewIssuer(t), authtest.NewDPoPKey(t, "ES256")
+	eachLine(t, func(t *testing.T, l *line, rdb redis.UniversalClient) {
+		s := newTokenServiceOn(t, rdb, redistest.Standalone(t), tokenSetup{
+			issuers: []*authtest.Issuer{issuer}, chosen: failing["open"], outage: func(error) {},
+		})
+		token := mint(issuer, redistest.Org(t), authtest.Claims{"cnf": authtest.Claims{"jkt": client.Thumbprint()}})
+		call := func() *httptest.ResponseRecorder {
+			return s.get(token, "Authorization", "DPoP "+token, "DPoP", client.Proof("GET", tokenOrigin+"/v1/search", token, ""))
+		}
+		if w := call(); w.Code != http.StatusNoContent {
+			t.Errorf("with Redis: %d %s, want 204", w.Code, w.Body)
+		}
+		l.set(true, false)
+		answers503(t, call())
+		if served := s.served.Load(); served != 1 {
+			t.Errorf("served %d, want 1", served)
+		}
+	})
+}
+
 // answers503 reports an answer that is not the one for an outage.
 func answers503(t *testing.T, w *httptest.ResponseRecorder) {
 	t.Helper()
