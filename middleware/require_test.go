@@ -217,3 +217,12 @@ func TestGuardsAskAgain(t *testing.T) {
 	_, _, refusal := admit(t, middleware.Authenticate(tokens).RequireRole("editor").RateLimit(limiter, ratelimit.PerMinute(9)), request(http.MethodGet, "/"))
 	refusedAs(t, refusal, http.StatusForbidden, middleware.CodeRole)
 }
+
+// An identity of no org is not that of a request which tells none.
+func TestRequireOrgOfNobody(t *testing.T) {
+	t.Parallel()
+	tokens := newIssued(0)
+	tokens.identity.Org = ""
+	_, _, refusal := admit(t, middleware.Authenticate(tokens).RequireOrg(func(*http.Request) string { return "" }), request(http.MethodGet, "/"))
+	refusedAs(t, refusal, http.StatusForbidden, middleware.CodeOrg)
+}
