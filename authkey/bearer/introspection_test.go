@@ -64,7 +64,7 @@ func TestIntrospectedClaims(t *testing.T) {
 		"a lifetime within the bounds":      {short, nil, nil},
 		"a lifetime beyond the bounds":      {short, authtest.Claims{"exp": clock.Now().Add(time.Hour + time.Second).Unix()}, authkey.ErrMalformed},
 		"a lifetime that is not told":       {short, authtest.Claims{"exp": authtest.Absent}, authkey.ErrMalformed},
-		"a nonce, which makes no ID token":  {v, authtest.Claims{"nonce": "x"}, nil},
+		"a nonce, which makes an ID token":  {v, authtest.Claims{"nonce": "x"}, authkey.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asks.claims = said(t, clock, r.over)

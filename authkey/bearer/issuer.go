@@ -27,8 +27,10 @@ type Profile uint8
 
 // The profiles.
 const (
-	// Compatible takes the types "JWT" and "at+jwt" and none, since many issuers do not name one; but nothing that
-	// has a claim of ID tokens: nonce, at_hash or c_hash.
+	// Compatible takes the types "JWT" and "at+jwt" and none, since many issuers do not name one. As in the other
+	// profile, nothing passes that says otherwise that it is no access token: by a claim of ID tokens, which are nonce,
+	// at_hash and c_hash; by a token_use or token_type other than access, access_token, Bearer, DPoP and their like;
+	// or by a typ, among the claims, of ID, Refresh, Offline or Logout.
 	Compatible Profile = iota
 	// AccessTokens takes "at+jwt" alone, with all claims that RFC 9068 wants: iss, exp, aud, sub, client_id, iat, jti.
 	AccessTokens
@@ -96,7 +98,7 @@ type issuer struct {
 // reserved are the claims that are read whatever Claims says.
 var reserved = []string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "cnf", "client_id", "azp", "sid", "auth_time", "acr", "amr",
-	"nonce", "at_hash", "c_hash",
+	"nonce", "at_hash", "c_hash", "token_use", "token_type", "typ",
 }
 
 // compile checks an issuer and fills in what it leaves out. Of an introspected one there are no keys, and there may be

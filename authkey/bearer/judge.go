@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -95,8 +96,8 @@ func (i *issuer) complete(j *judged, claims jose.Object, introspected bool) erro
 	if j.token.Subject == "" && j.token.Client == "" { // else strangers would share a limit
 		return lacks("sub")
 	}
-	if introspected {
-		return nil
+	if err := accessToken(claims, j.binding); err != nil || introspected {
+		return err
 	}
 	if i.Profile == AccessTokens {
 		for _, name := range needed {
@@ -108,9 +109,37 @@ func (i *issuer) complete(j *judged, claims jose.Object, introspected bool) erro
 	if claims["exp"] == nil {
 		return lacks("exp")
 	}
+	return nil
+}
+
+// uses are the values by which issuers tell access tokens from others in token_use and token_type, in lower case.
+var uses = []string{
+	"access", "access_token", "bearer", "dpop", "n_a", "jwt",
+	"urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt",
+}
+
+// others are the values of typ, a claim that some use for something else, by which issuers tell tokens that are none.
+var others = []string{"id", "id_token", "refresh", "refresh_token", "offline", "logout"}
+
+// accessToken refuses ID tokens and refresh tokens, and a token that its issuer calls bound and that is not.
+func accessToken(claims jose.Object, bound binding) error {
 	for _, name := range []string{"nonce", "at_hash", "c_hash"} {
 		if claims[name] != nil {
 			return fmt.Errorf("%w: token: the claim %q makes it an ID token", authkey.ErrMalformed, name)
+		}
+	}
+	for _, name := range []string{"token_use", "token_type", "typ"} {
+		value := claims[name]
+		if value == nil {
+			continue
+		}
+		use, ok := jose.Unquote(value)
+		use = strings.ToLower(use)
+		if name == "typ" && slices.Contains(others, use) || name != "typ" && (!ok || !slices.Contains(uses, use)) {
+			return fmt.Errorf("%w: token: the claim %q says that it is no access token", authkey.ErrMalformed, name)
+		}
+		if use == "dpop" && bound.key == "" {
+			return fmt.Errorf("%w: token: the claim %q says that it is bound to a key, and %q does not", authkey.ErrMalformed, name, "cnf")
 		}
 	}
 	return nil
