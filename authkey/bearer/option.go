@@ -68,6 +68,9 @@ func WithProofs(proofs Proofs) Option {
 // WithRevocations refuses tokens that were revoked before their end. Every Issuer needs a MaxLifetime of no more than
 // the Revocations' Lifetime, so that no token comes back when its revocation is forgotten. Where nobody can tell
 // whether a token is revoked, it is refused with authkey.ErrUnavailable, but for WithOpenRevocations.
+//
+// Cost: one round trip, or none where a stage of package middleware has a limit, which looks in its own call. A stage
+// that authenticates a group looks by itself, since it knows nothing of the limits within: then it is one more.
 func WithRevocations(revocations Revocations) Option {
 	return given("WithRevocations", revocations, func(v *Verifier, r Revocations) { v.revocations = r })
 }
