@@ -149,8 +149,12 @@ func closeBody(r *http.Request) {
 	}
 }
 
-// origin is the one way to write an origin: in lower case and with the port.
+// origin is the one way to write an origin: in lower case and with the port. It is "", which is never listed, for a host
+// that is not ASCII, since lower case makes ASCII of some letters that are none.
 func origin(scheme, host string) string {
+	if !printable(host, maxText) {
+		return ""
+	}
 	u := url.URL{Host: host}
 	port := u.Port()
 	if port == "" {
