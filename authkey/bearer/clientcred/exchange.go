@@ -141,7 +141,7 @@ func lifeOf(value json.RawMessage, byDefault time.Duration) (life time.Duration,
 	}
 	digits := text != "" && !strings.ContainsFunc(text, func(c rune) bool { return c < '0' || c > '9' })
 	seconds, err := strconv.ParseFloat(text, 64)
-	if quoted && !digits || err != nil && !errors.Is(err, strconv.ErrRange) || seconds < 0 {
+	if quoted && !digits || err != nil || seconds < 0 {
 		return 0, false
 	}
 	return time.Duration(min(seconds, maxLife.Seconds())) * time.Second, true

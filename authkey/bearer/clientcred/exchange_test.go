@@ -145,6 +145,8 @@ func TestAnswers(t *testing.T) {
 		"no time for a life":     {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":"soon"`), class: clientcred.Garbage},
 		"an empty life":          {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":""`), class: clientcred.Garbage},
 		"a signed string":        {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":"+60"`), class: clientcred.Garbage},
+		"a life beyond numbers":  {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":1e999`), class: clientcred.Garbage},
+		"such a one as a string": {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":"`+strings.Repeat("9", 400)+`"`), class: clientcred.Garbage},
 		"infinity as a string":   {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":"Inf"`), class: clientcred.Garbage},
 		"a life of true":         {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":true`), class: clientcred.Garbage},
 		"a life in a list":       {kind: js, body: with(`"token-1"`, bearer, `,"expires_in":[60]`), class: clientcred.Garbage},

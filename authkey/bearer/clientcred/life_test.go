@@ -183,7 +183,7 @@ func TestLifeOfAToken(t *testing.T) {
 		"a string":          {member: `,"expires_in":"1000"`, until: 990 * time.Second},
 		"a fraction":        {member: `,"expires_in":10.9e0`, until: 9 * time.Second},
 		"30 days":           {member: `,"expires_in":2592000`, until: 24*time.Hour - 10*time.Second},
-		"for ever":          {member: `,"expires_in":1e999`, until: 24*time.Hour - 10*time.Second},
+		"for ever":          {member: `,"expires_in":1e99`, until: 24*time.Hour - 10*time.Second},
 		"absent":            {until: 290 * time.Second},
 		"null":              {member: `,"expires_in":null`, until: 290 * time.Second},
 		"absent, and 1 min": {opts: []clientcred.Option{clientcred.WithDefaultLife(time.Minute)}, until: 54 * time.Second},
