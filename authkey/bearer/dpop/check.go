@@ -47,8 +47,9 @@ var (
 //
 // A proof is a strict JWS of up to 4 KiB: typ is dpop+jwt, alg one of WithAlgorithms, jwk a public key that fits it and
 // signed it, without a private member. htm is the method; htu is one of the origins with the path, compared without
-// query and fragment in the normal form of RFC 3986, sections 6.2.2 and 6.2.3; iat lies in the window; exp and nbf are
-// judged if they are there; jti has 1 to 128 bytes; ath is the SHA-256 of the token as base64url.
+// query and fragment in the normal form of RFC 3986, sections 6.2.2 and 6.2.3, where a request's path with "." or ".."
+// for a segment fits none; iat lies in the window; exp and nbf are judged if they are there; jti has 1 to 128 bytes; ath
+// is the SHA-256 of the token as base64url.
 //
 // A nil presentation has no proof. All errors are *authkey.ProofError with a fixed text: use_dpop_nonce, with a nonce,
 // for a proof that lacks nothing else, invalid_dpop_proof for all others.

@@ -29,7 +29,7 @@ func loopback(origin string) bool {
 }
 
 // splitURI returns the origin and the path of an http or https URI in their normal form (RFC 3986, sections 6.2.2
-// and 6.2.3), without query and fragment.
+// and 6.2.3), without dots for segments, query and fragment.
 func splitURI(text string) (origin, path string, ok bool) {
 	origin, rest, ok := cutOrigin(text)
 	if !ok {
@@ -39,7 +39,10 @@ func splitURI(text string) (origin, path string, ok bool) {
 		rest = rest[:end]
 	}
 	path, ok = normalPath(rest)
-	return origin, path, ok
+	if !ok {
+		return "", "", false
+	}
+	return origin, withoutDots(path), true
 }
 
 // cutOrigin cuts a URI behind its authority, and brings what is before into its normal form: lower case, and no port
@@ -54,17 +57,18 @@ func cutOrigin(text string) (origin, rest string, ok bool) {
 		authority = rest[:end]
 	}
 	rest = rest[len(authority):]
-	host, port, ok := cutPort(strings.ToLower(authority))
+	host, port, ok := cutPort(authority)
 	if !ok {
 		return "", "", false
 	}
+	host = strings.ToLower(host) // now that it is ASCII: others have a lower case that is
 	if port == "" || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
 		return scheme + "://" + host, rest, true
 	}
 	return scheme + "://" + host + ":" + port, rest, true
 }
 
-// cutPort cuts an authority in lower case into a host and its port, if they are well formed.
+// cutPort cuts an authority into a host and its port, if they are well formed.
 func cutPort(authority string) (host, port string, ok bool) {
 	if strings.HasPrefix(authority, "[") {
 		inner, after, closed := strings.Cut(authority[1:], "]")
@@ -84,8 +88,9 @@ func cutPort(authority string) (host, port string, ok bool) {
 
 func digits(port string) bool { return len(port) <= 5 && strings.Trim(port, "0123456789") == "" }
 
-// normalPath returns a path with no byte escaped that need not be, all others escaped alike, and no dots for segments.
-// Two paths with the same normal form are one to whoever unescapes them.
+// normalPath returns a path with no byte escaped that need not be, and all others escaped alike. Two paths with the same
+// normal form are one to whoever unescapes them. Dots for segments stay: a request that has some is for whatever its
+// handler takes them for, and so fits no URI.
 func normalPath(path string) (string, bool) {
 	if path == "" {
 		return "/", true
@@ -113,7 +118,7 @@ func normalPath(path string) (string, bool) {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
-	return withoutDots(b.String()), true
+	return b.String(), true
 }
 
 // withoutDots resolves "." and ".." as RFC 3986, section 5.2.4 does.
