@@ -52,6 +52,21 @@ func TestMassAssignment(t *testing.T) {
 	}
 }
 
+// A revocation has no author, end or state but those that the service gives it.
+func TestMassAssignmentOfRevocations(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, admin.WithRevocations(newRevocations(t, noRedis(t)))) // which nothing reaches
+	for _, member := range []string{
+		`"actor":"x"`, `"at":"2020-01-01T00:00:00Z"`, `"updated_at":"2020-01-01T00:00:00Z"`, `"until":"2020-01-01T00:00:00Z"`, `"damaged":false`,
+		`"org":"x"`, `"project":"p"`, `"id":"x"`, `"record":{}`, `"revision":1`, `"token":"x"`, `"keep":1`, `"Reason":"x"`, `"kind ":"x"`, `"__proto__":{}`,
+	} {
+		for _, body := range []string{revoking("subject", "i", "v", ","+member), "{" + member + "," + revoking("subject", "i", "v", "")[1:]} {
+			serve(t, h, request("POST", "/v1/orgs/o/revocations", body)).want(t, 422, "invalid_fields")
+		}
+	}
+	serve(t, h, request("POST", "/v1/orgs/o/revocations", revoking("subject", "i", "v", ""))).want(t, 503, "unavailable")
+}
+
 // No answer but the one that issues a secret holds one, and none holds a digest.
 func TestNoDigestAnywhere(t *testing.T) {
 	t.Parallel()
