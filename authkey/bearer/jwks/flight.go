@@ -24,8 +24,9 @@ const (
 
 // flight is a fetch that is under way, for all who wait for it.
 type flight struct {
-	done chan struct{}
-	void bool // what it brings is not wanted any more; final when done is closed
+	done   chan struct{}
+	cancel context.CancelFunc
+	void   bool // what it brings is not wanted any more; final when done is closed
 }
 
 // wait returns nil when the flight has landed.
@@ -42,12 +43,14 @@ func (f *flight) wait(ctx context.Context) error {
 // cache is not closed, and no flight is under way.
 func (c *Cache) begin(e *entry, anew bool) *flight {
 	e.stop()
-	f := &flight{done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(c.ctx)
+	f := &flight{done: make(chan struct{}), cancel: cancel}
 	e.flight, e.attempted = f, time.Now()
 	known, h := e.endpoint, e.held.Load()
 	c.fetches.Go(func() {
+		defer cancel()
 		began := time.Now()
-		got := e.fetch(c.ctx, &c.config, known, h, anew)
+		got := e.fetch(ctx, &c.config, known, h, anew)
 		c.land(e, f, &got, began)
 		if c.observe != nil {
 			c.observe(got.report(e.name, time.Since(began)))

@@ -15,7 +15,8 @@
 // A key that is in memory costs no lock and no allocation. A set is fetched again when 80 % of its life have passed,
 // which is 10 minutes where the answer's Cache-Control names no max-age, and used for an hour more where that fails.
 // A key that is not in the set is looked for at once, but no sooner than 30 s after the last attempt: so a new key is
-// seen within that time whoever else asks for keys that do not exist, and those cost an issuer two fetches a minute.
+// seen within that time whoever else asks for keys that do not exist, and those cost an issuer two fetches a minute, also
+// where there are more issuers than WithIssuers has room for. Such keys do not make one that is in use give way.
 // Nobody waits for a permit, and for a fetch that is under way no longer than 3 s. A key that was removed is trusted
 // until the next refresh; Cache.Invalidate does not wait for that.
 //
@@ -36,6 +37,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -43,10 +45,17 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 )
 
-// atOnce is how many fetches Start has under way at a time.
-const atOnce = 16
+const (
+	// atOnce is how many fetches Start has under way at a time.
+	atOnce = 16
+	// maxGone is how many entries that gave way are remembered for each that there is room for.
+	maxGone = 16
+)
 
-var errClosed = errors.New("the cache is closed")
+var (
+	errClosed = errors.New("the cache is closed")
+	errRoom   = errors.New("more issuers are asked for than WithIssuers has room for, and it was fetched within the cool-down, or no other can give way yet")
+)
 
 // Cache keeps the key sets of many issuers. Make it with New; the zero value is of no use. Safe for concurrent use.
 // It has no goroutine but those of fetches under way: a timer of each issuer begins the next one.
@@ -55,11 +64,13 @@ type Cache struct {
 	ctx     context.Context // of all fetches
 	cancel  context.CancelFunc
 	fetches sync.WaitGroup
+	permits chan struct{} // of Start
 
 	// mu guards all that follows, and of entries what says so. Whoever finds a key in memory does not take it.
 	mu      sync.Mutex
 	closed  bool
 	entries map[place]*entry
+	gone    map[place]trace // of entries that gave way
 }
 
 // New returns a cache without issuers. It does not dial and starts nothing. Faults are authkey.ErrInvalid, all joined.
@@ -68,7 +79,7 @@ func New(opts ...Option) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache := &Cache{config: c, entries: map[place]*entry{}}
+	cache := &Cache{config: c, entries: map[place]*entry{}, gone: map[place]trace{}, permits: make(chan struct{}, atOnce)}
 	cache.ctx, cache.cancel = context.WithCancel(context.Background())
 	return cache, nil
 }
@@ -92,26 +103,45 @@ func (c *Cache) source(url string, outright bool, opts []IssuerOption) *Source {
 	return s
 }
 
-// enter returns the entry of a place, and makes one, at the cost of the one unused longest, where there is none. c.mu
-// is held.
+// enter returns the entry of a place, and makes one where there is none. One that must not be fetched yet or has no room
+// stays outside: it is evicted from its beginning. c.mu is held.
 func (c *Cache) enter(p place, fault error) *entry {
 	if e := c.entries[p]; e != nil {
 		return e
 	}
-	if len(c.entries) >= c.issuers {
-		var oldest *entry
-		for _, e := range c.entries {
-			if oldest == nil || e.used.Load() < oldest.used.Load() {
-				oldest = e
-			}
-		}
-		oldest.evict()
-		delete(c.entries, oldest.place)
+	now := time.Now()
+	e := &entry{place: p, name: nameOf(p.url), fault: fault, trace: c.gone[p]}
+	if now.Before(e.next) || len(c.entries) >= c.issuers && !c.makeRoom(now) {
+		e.evicted, e.err = true, cmp.Or(e.err, errRoom)
+		return e
 	}
-	e := &entry{place: p, name: nameOf(p.url), fault: fault, client: c.clientFor(p.settings)}
-	e.used.Store(time.Now().Unix())
+	delete(c.gone, p)
+	e.client = c.clientFor(p.settings)
 	c.entries[p] = e
 	return e
+}
+
+// makeRoom has the entry give way that is unused longest, if it can: what tokens with made-up keys brought in goes before
+// what is in use. c.mu is held.
+func (c *Cache) makeRoom(now time.Time) bool {
+	var first *entry
+	for _, e := range c.entries {
+		if first == nil || e.yields(first, now.Add(-c.wait)) {
+			first = e
+		}
+	}
+	if len(c.gone) >= maxGone*c.issuers {
+		maps.DeleteFunc(c.gone, func(_ place, t trace) bool { return !now.Before(t.next) })
+	}
+	if first.awaited(now.Add(-c.wait)) || len(c.gone) >= maxGone*c.issuers {
+		return false
+	}
+	first.evict()
+	delete(c.entries, first.place)
+	if !first.next.IsZero() {
+		c.gone[first.place] = first.trace
+	}
+	return true
 }
 
 // all returns the entries in the order of their names.
@@ -124,48 +154,72 @@ func (c *Cache) all() []*entry {
 	return all
 }
 
-// Start fetches the keys of all issuers that have none yet, and waits until it is done or ctx ends. The error joins
-// those of all issuers that have no keys then, each authkey.ErrUnavailable, or authkey.ErrInvalid for a wrong URL or
-// option. Those that failed are tried again in the background: a service may go on, or refuse to start.
+// Start fetches the keys of all issuers that have none yet, 16 at a time, and waits until it is done or ctx ends; then
+// it goes on in the background. The error joins those of all issuers that have no keys then, each
+// authkey.ErrUnavailable, or authkey.ErrInvalid for a wrong URL or option. Those that failed are tried again in the
+// background: a service may go on, or refuse to start.
 func (c *Cache) Start(ctx context.Context) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	all := c.all()
+	done := c.launch(all)
 	c.mu.Unlock()
-	faults := make([]error, len(all))
-	permits := make(chan struct{}, atOnce)
-	var done sync.WaitGroup
-	for i, e := range all {
-		permits <- struct{}{}
-		done.Go(func() {
-			defer func() { <-permits }()
-			faults[i] = c.first(ctx, e)
-		})
+	var ended error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		ended = ctx.Err()
 	}
-	done.Wait()
+	c.mu.Lock()
+	var faults []error
+	for _, e := range all {
+		fault := e.readiness(c.closed)
+		if fault != nil && ended != nil && e.fault == nil && (e.flight != nil || e.err == nil) {
+			fault = e.unavailable(ended)
+		}
+		if !e.evicted {
+			faults = append(faults, fault)
+		}
+	}
 	return errors.Join(faults...)
 }
 
-// first waits for an entry's first set.
-func (c *Cache) first(ctx context.Context, e *entry) error {
+// launch fetches first sets, and closes done when all have landed. c.mu is held.
+func (c *Cache) launch(all []*entry) (done chan struct{}) {
+	done = make(chan struct{})
+	if c.closed {
+		close(done)
+		return done
+	}
+	c.fetches.Go(func() {
+		defer close(done)
+		var waiting sync.WaitGroup
+		defer waiting.Wait()
+		for _, e := range all {
+			c.permits <- struct{}{}
+			waiting.Go(func() {
+				defer func() { <-c.permits }()
+				c.first(e)
+			})
+		}
+	})
+	return done
+}
+
+// first fetches the set of an entry that has none, and waits until that has landed.
+func (c *Cache) first(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for landed := false; !landed && e.fault == nil && !e.usable(time.Now()) && !c.closed; {
-		if e.evicted {
-			return nil
-		}
+	for landed := false; !landed && e.fault == nil && !e.evicted && !c.closed && !e.usable(time.Now()); {
 		f := e.flight
 		if f == nil {
 			f = c.begin(e, false)
 		}
 		c.mu.Unlock()
-		err := f.wait(ctx)
+		<-f.done
 		c.mu.Lock()
-		if err != nil {
-			return e.unavailable(err)
-		}
 		landed = !f.void
 	}
-	return e.readiness(c.closed)
 }
 
 // Ready returns nil if all issuers have keys that can be used, for probes. Otherwise the error names each that has
@@ -191,6 +245,7 @@ func (c *Cache) Ready() error {
 func (c *Cache) Invalidate(url string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	maps.DeleteFunc(c.gone, func(p place, _ trace) bool { return p.url == url })
 	known := false
 	for _, e := range c.entries {
 		if e.url != url {

@@ -36,6 +36,8 @@ type network struct {
 	pages  map[string]page
 	hits   map[string]int
 	last   map[string]http.Header
+	under  int           // way
+	most   int           // at a time
 	taking time.Duration // by each answer
 	down   error
 }
@@ -61,9 +63,16 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	url := r.URL.String()
 	n.hits[url]++
 	n.last[url] = r.Header
+	n.under++
+	n.most = max(n.most, n.under)
 	p, ok := n.pages[url]
 	down, taking := n.down, n.taking
 	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.under--
+	}()
 	if taking > 0 {
 		select {
 		case <-time.After(taking):
@@ -123,6 +132,15 @@ func (n *network) total() (total int) {
 		total += hits
 	}
 	return total
+}
+
+// crowd returns how many requests were under way at a time since it was asked last.
+func (n *network) crowd() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	most := n.most
+	n.most = n.under
+	return most
 }
 
 func (n *network) header(url string) http.Header {
@@ -229,6 +247,14 @@ type drops struct{}
 func (drops) Read(p []byte) (int, error) {
 	time.Sleep(time.Second)
 	return copy(p, " "), nil
+}
+
+// late is a body that comes, and ends, after the time is over: it may be cut.
+type late struct{ body string }
+
+func (l *late) Read(p []byte) (int, error) {
+	time.Sleep(6 * time.Second)
+	return copy(p, l.body), io.EOF
 }
 
 // log keeps what an observer is told.

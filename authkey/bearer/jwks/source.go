@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -73,8 +74,8 @@ func (s *Source) decide(header bearer.Header, landed bool) (*bearer.KeySet, *fli
 		e = c.enter(e.place, e.fault)
 		s.entry.Store(e)
 	}
-	if e.fault != nil {
-		return nil, nil, fmt.Errorf("%w: %w", authkey.ErrUnavailable, e.fault)
+	if e.fault != nil || e.evicted {
+		return nil, nil, e.readiness(c.closed)
 	}
 	now := time.Now()
 	h := e.held.Load()
@@ -87,8 +88,8 @@ func (s *Source) decide(header bearer.Header, landed bool) (*bearer.KeySet, *fli
 		}
 		return nil, c.begin(e, false), nil
 	}
-	e.use(h, now)
 	if h.set.Has(header) {
+		e.use(h, now)
 		return h.set, nil, nil
 	}
 	return c.miss(e, h, header, landed, now)
@@ -128,7 +129,7 @@ type entry struct {
 	client *http.Client
 
 	held   atomic.Pointer[held]
-	used   atomic.Int64 // when a source last asked, in seconds
+	used   atomic.Int64 // when a source last found a key, in seconds; 0: never
 	stales atomic.Uint64
 
 	// Under Cache.mu.
@@ -136,12 +137,18 @@ type entry struct {
 	flight    *flight     // nil: none is under way
 	timer     *time.Timer // that begins the next
 	attempted time.Time   // when the last began
-	next      time.Time   // after a failure: not before
-	failures  int         // in a row
-	err       error       // of the last attempt
-	endpoint              // as the discovery document said
 	absent    map[uint64]bool
+	trace
 	counts
+}
+
+// trace is what is left of an entry that gave way, so that an issuer that comes back at once is asked no more often than
+// one that stayed.
+type trace struct {
+	next     time.Time // after a failure, or for the cool-down of what gave way: not before
+	failures int       // in a row
+	err      error     // of the last attempt
+	endpoint           // as the discovery document said
 }
 
 // held is a set in memory. Immutable.
@@ -153,7 +160,7 @@ type held struct {
 	expires time.Time         // from when it cannot be used
 }
 
-// use notes that somebody used a set. Recency is to the second, so that few of many readers write.
+// use notes that somebody found a key in a set. Recency is to the second, so that few of many readers write.
 func (e *entry) use(h *held, now time.Time) {
 	if second := now.Unix(); e.used.Load() != second {
 		e.used.Store(second)
@@ -173,6 +180,7 @@ func (e *entry) drop() {
 	e.held.Store(nil)
 	e.stop()
 	if e.flight != nil {
+		e.flight.cancel()
 		e.flight.void, e.flight = true, nil
 	}
 }
@@ -181,6 +189,29 @@ func (e *entry) drop() {
 func (e *entry) evict() {
 	e.evicted = true
 	e.drop()
+	if e.attempted.IsZero() {
+		return
+	}
+	e.err = cmp.Or(e.err, errRoom)
+	if again := e.attempted.Add(e.cooldown); e.next.Before(again) {
+		e.next = again
+	}
+}
+
+// awaited reports whether callers may still wait for the first set: those who saw the fetch begin after since.
+func (e *entry) awaited(since time.Time) bool {
+	return e.flight != nil && e.held.Load() == nil && e.attempted.After(since)
+}
+
+// yields reports whether an entry gives way before another. Cache.mu is held.
+func (e *entry) yields(other *entry, since time.Time) bool {
+	if order := cmp.Compare(e.used.Load(), other.used.Load()); order != 0 {
+		return order < 0
+	}
+	if waited := e.awaited(since); waited != other.awaited(since) {
+		return !waited
+	}
+	return e.attempted.Before(other.attempted)
 }
 
 func (e *entry) stop() {

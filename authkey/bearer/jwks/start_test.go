@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,6 +75,79 @@ func TestStartFetchesAllAndTellsWhatFailed(t *testing.T) {
 			t.Error(err)
 		}
 		asked(t, n, keysURL, 1)
+	})
+}
+
+func TestStartFetchesAFewAtATime(t *testing.T) {
+	for name, most := range map[string]time.Duration{"in time": time.Hour, "and goes on when its time is over": time.Second, "without any": 0} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *network) {
+				n.slow(3 * time.Second)
+				cache := newCache(t, n)
+				urls := n.tenants(40)
+				for _, url := range urls {
+					cache.Issuer(url)
+				}
+				for range 3 {
+					ctx, cancel := context.WithTimeout(t.Context(), most)
+					if err := cache.Start(ctx); (err == nil) != (most == time.Hour) || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("%v", err)
+					}
+					cancel()
+				}
+				pass(time.Minute)
+				if got := n.crowd(); got != 16 {
+					t.Errorf("%d fetches at a time, want 16", got)
+				}
+				for i, url := range urls {
+					atOnce(t, "in the background", func() { good(t, cache.Issuer(url), fmt.Sprint(i)) })
+					asked(t, n, url+"/keys", 1)
+				}
+			})
+		})
+	}
+	bubble(t, func(t *testing.T, n *network) { // Close ends what goes on
+		n.slow(3 * time.Second)
+		cache := newCache(t, n)
+		for _, url := range n.tenants(40) {
+			cache.Issuer(url)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		outage(t, cache.Start(ctx), "context deadline exceeded")
+		atOnce(t, "Close", func() { cache.Close() })
+		before := n.total()
+		pass(time.Hour)
+		if got := n.total(); got != before {
+			t.Errorf("%d requests after Close", got-before)
+		}
+	})
+}
+
+func TestAThousandIssuers(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		cache := newCache(t, n, jwks.WithIssuers(1000))
+		for _, url := range n.tenants(1000) {
+			cache.Issuer(url)
+		}
+		before := runtime.NumGoroutine()
+		if err := cache.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := runtime.NumGoroutine(); got > before+10 {
+			t.Errorf("%d goroutines, %d before: want none that idles for an issuer", got, before)
+		}
+		n.slow(100 * time.Millisecond)
+		n.crowd()
+		fetched := n.total()
+		pass(9 * time.Minute)
+		if got := n.total() - fetched; got != 1000 {
+			t.Errorf("%d refreshes, want one of each", got)
+		}
+		if got := n.crowd(); got > 50 {
+			t.Errorf("%d refreshes at a time, want them spread", got)
+		}
 	})
 }
 

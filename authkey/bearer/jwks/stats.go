@@ -42,7 +42,7 @@ type Stats struct {
 	// Misses are calls of Keys for a key that was not in a set that could be used. CooledDown are those of them that
 	// began no fetch and waited for none.
 	Misses, CooledDown uint64
-	// ServedStale are calls of Keys that were answered from a stale set.
+	// ServedStale are calls of Keys for a key that was found in a stale set.
 	ServedStale uint64
 	// Err is why the last fetch failed; nil: it did not.
 	Err error
