@@ -1,12 +1,14 @@
 package jwks_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/bearer/authtest"
 	"github.com/tollgate-go/tollgate/authkey/bearer/jwks"
 )
@@ -112,6 +114,25 @@ func TestABadDiscoveryDocument(t *testing.T) { // row 75
 			})
 		})
 	}
+}
+
+func TestLoopbackIsForThisMachineAlone(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		cache := newCache(t, n, jwks.WithLoopback())
+		for _, url := range []string{"http://issuer.example", "http://localhost.example", "http://127.0.0.1.example", "http://10.0.0.1", "http://[fd00::1]", "http://LOCALHOST"} {
+			if err := cache.Issuer(url).Err(); !errors.Is(err, authkey.ErrInvalid) || !strings.Contains(err.Error(), "want https") {
+				t.Errorf("%s: %v, want https to be wanted", url, err)
+			}
+		}
+		n.put(oidcURL, metadata(issuerURL, "http://issuer.example/keys"))
+		unavailable(t, cache.Issuer(issuerURL), "a", "want https")
+		asked(t, n, "http://issuer.example/keys", 0)
+		for _, url := range []string{"http://localhost", "http://127.0.0.2:8080", "http://[::1]"} {
+			if err := cache.Issuer(url).Err(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func TestDiscoveryIsAskedAgainEachDay(t *testing.T) {

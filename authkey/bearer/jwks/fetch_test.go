@@ -135,6 +135,12 @@ func TestARoundTripperWithoutBounds(t *testing.T) {
 			}
 		})
 	})
+	t.Run("an end with that of the time", func(t *testing.T) {
+		bubble(t, func(t *testing.T, n *network) {
+			n.put(keysURL, page{stream: &late{document("a")}})
+			unavailable(t, newCache(t, n, jwks.WithWait(30*time.Second)).Issuer(issuerURL), "a", "deadline exceeded")
+		})
+	})
 	t.Run("less time", func(t *testing.T) {
 		bubble(t, func(t *testing.T, n *network) {
 			n.slow(2 * time.Second)

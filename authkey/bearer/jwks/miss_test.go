@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tollgate-go/tollgate/authkey/bearer"
 	"github.com/tollgate-go/tollgate/authkey/bearer/jwks"
 )
 
@@ -204,6 +205,15 @@ func TestAKeyThatIsKnownToBeAbsentWaitsForNoRefresh(t *testing.T) {
 		atOnce(t, "junk from before", func() { absent(t, source, "junk") })
 		n.publish("a", "new")
 		unavailable(t, source, "new", "context deadline exceeded") // which joined it
+	})
+	bubble(t, func(t *testing.T, n *network) { // for another algorithm it is another key
+		source := newCache(t, n, jwks.WithTTL(time.Minute), jwks.WithCooldown(2*time.Minute), jwks.WithTimeout(30*time.Second)).Issuer(issuerURL)
+		good(t, source, "a")
+		absent(t, source, "new")
+		n.slow(20 * time.Second)
+		pass(52 * time.Second)
+		_, err := source.Keys(t.Context(), bearer.Header{KeyID: "new", Algorithm: "ES256"})
+		outage(t, err, "context deadline exceeded") // so it joined the refresh
 	})
 	bubble(t, func(t *testing.T, n *network) { // emptied by a fetch that went well
 		source := newCache(t, n, jwks.WithTTL(time.Minute), jwks.WithCooldown(10*time.Minute)).Issuer(issuerURL)
