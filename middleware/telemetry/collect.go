@@ -17,24 +17,31 @@ const (
 var redisErrorsLabels = []string{"step", "class"}
 
 var (
-	redisErrors  = describe(redisErrorsName, redisErrorsHelp, redisErrorsLabels...)
-	redisMasters = describe("tollgate_redis_masters", "Redis masters that answered, by what they do with keys when their memory is full.", "eviction")
-	redisEvicted = describe("tollgate_redis_evicted_keys_total", "Keys that Redis masters were seen to drop because their memory was full.")
-	lookups      = describe("tollgate_cache_lookups_total", "Look-ups in a cache, by result.", "cache", "result")
-	entries      = describe("tollgate_cache_entries", "Entries in a cache now.", "cache")
-	storeErrors  = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
-	throttled    = describe("tollgate_throttled_lookups_total", "Look-ups of keys that were not made, because too many were of keys that nobody knows.")
-	rehashed     = describe("tollgate_rehashes_total", "Digests of keys that were to move to the current pepper, by result.", "result")
-	stale        = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
-	monitored    = describe("tollgate_limiters_monitored", "Limiters that refuse nobody, because SetMonitor is on.")
-	ending       = describe("tollgate_overrides_ending", "Overrides that are active and end within a time, of the orgs in memory.", "within")
-	recorded     = describe("tollgate_usage_recorded_units_total", "Units of usage that were taken in.")
-	flushed      = describe("tollgate_usage_flushed_units_total", "Units of usage that were written to Redis.")
-	dropped      = describe("tollgate_usage_dropped_units_total", "Units of usage that were lost.")
-	invalid      = describe("tollgate_usage_invalid_records_total", "Records of usage that were out of bounds.")
-	pending      = describe("tollgate_usage_pending_units", "Units of usage that are not written yet.")
-	names        = describe("tollgate_usage_pending_names", "Distinct names of usage that are not written yet.")
-	oldest       = describe("tollgate_usage_oldest_pending_seconds", "Age of the oldest usage that is not written yet.")
+	redisErrors   = describe(redisErrorsName, redisErrorsHelp, redisErrorsLabels...)
+	redisMasters  = describe("tollgate_redis_masters", "Redis masters that answered, by what they do with keys when their memory is full.", "eviction")
+	redisEvicted  = describe("tollgate_redis_evicted_keys_total", "Keys that Redis masters were seen to drop because their memory was full.")
+	lookups       = describe("tollgate_cache_lookups_total", "Look-ups in a cache, by result.", "cache", "result")
+	entries       = describe("tollgate_cache_entries", "Entries in a cache now.", "cache")
+	storeErrors   = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
+	throttled     = describe("tollgate_throttled_lookups_total", "Look-ups of keys that were not made, because too many were of keys that nobody knows.")
+	rehashed      = describe("tollgate_rehashes_total", "Digests of keys that were to move to the current pepper, by result.", "result")
+	stale         = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
+	monitored     = describe("tollgate_limiters_monitored", "Limiters that refuse nobody, because SetMonitor is on.")
+	ending        = describe("tollgate_overrides_ending", "Overrides that are active and end within a time, of the orgs in memory.", "within")
+	recorded      = describe("tollgate_usage_recorded_units_total", "Units of usage that were taken in.")
+	flushed       = describe("tollgate_usage_flushed_units_total", "Units of usage that were written to Redis.")
+	dropped       = describe("tollgate_usage_dropped_units_total", "Units of usage that were lost.")
+	invalid       = describe("tollgate_usage_invalid_records_total", "Records of usage that were out of bounds.")
+	pending       = describe("tollgate_usage_pending_units", "Units of usage that are not written yet.")
+	names         = describe("tollgate_usage_pending_names", "Distinct names of usage that are not written yet.")
+	issuerFetches = describe("tollgate_issuer_fetches_total", "Fetches of the keys of an issuer that ended, by result.", "issuer", "result")
+	issuerSpent   = describe("tollgate_issuer_fetch_seconds_total", "Time that fetches of the keys of an issuer took.", "issuer")
+	issuerMissing = describe("tollgate_issuer_missing_keys_total", "Look-ups of keys that the set of an issuer did not have, by what was done.", "issuer", "result")
+	issuerStale   = describe("tollgate_issuer_stale_keys_used_total", "Look-ups that were answered with a key that should have been fetched anew.", "issuer")
+	issuerSets    = describe("tollgate_issuer_key_sets", "Key sets of issuers in memory, by state.", "issuer", "state")
+	issuerKeys    = describe("tollgate_issuer_keys", "Keys of an issuer in memory.", "issuer")
+	issuerAge     = describe("tollgate_issuer_key_age_seconds", "Time since the keys of an issuer were asked for.", "issuer")
+	oldest        = describe("tollgate_usage_oldest_pending_seconds", "Age of the oldest usage that is not written yet.")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -50,13 +57,14 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
+		issuerFetches, issuerSpent, issuerMissing, issuerStale, issuerSets, issuerKeys, issuerAge,
 	} {
 		to <- d
 	}
 }
 
-// Collect sends the metrics, as prometheus.Collector asks. Those of a verifier, a limiter, a meter or a Redis
-// are sent if New was given one. Only WithRedis makes it wait, and says for how long.
+// Collect sends the metrics, as prometheus.Collector asks. Those of a verifier, a limiter, a meter, a Redis or
+// issuers are sent if New was given one. Only WithRedis makes it wait, and says for how long.
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	c.decisions.Collect(to)
 	c.durations.Collect(to)
@@ -68,6 +76,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	c.collectVerifiers(to)
 	c.collectLimiters(to)
 	c.collectMeters(to)
+	c.issuers.collect(to)
 }
 
 func (c *Collector) collectVerifiers(to chan<- prometheus.Metric) {

@@ -159,7 +159,7 @@ func TestCollectWithoutSources(t *testing.T) {
 // TestRegister has the registry check what Collect sends against what Describe promised.
 func TestRegister(t *testing.T) {
 	t.Parallel()
-	c := newCollector(t, full()...)
+	c := newCollector(t, append(full(), telemetry.WithIssuers(issuerStats{{Issuer: "https://id.example", Keys: 1}}))...)
 	c.Observe(middleware.Event{
 		Step: middleware.StepTake, Outcome: middleware.OutcomeFailed, Endpoint: middleware.Unmatched,
 		Err: fmt.Errorf("%w: %w", ratelimit.ErrUnavailable, context.Canceled),
@@ -186,13 +186,13 @@ func TestRegister(t *testing.T) {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true, "within": true, "policy": true, "candidate": true, "verdict": true}; !allowed[l.GetName()] {
+				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true, "within": true, "policy": true, "candidate": true, "verdict": true, "issuer": true, "state": true}; !allowed[l.GetName()] {
 					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
 				}
 			}
 		}
 	}
-	if len(families) != 21 {
-		t.Errorf("%d metrics, want 21", len(families))
+	if len(families) != 28 {
+		t.Errorf("%d metrics, want 28", len(families))
 	}
 }

@@ -22,13 +22,14 @@ type config struct {
 	limiters     []stats[ratelimit.Stats]
 	meters       []stats[meter.Stats]
 	servers      []*servers
+	issuers      *issuers
 }
 
 // stats is what tells counts of its own.
 type stats[S any] interface{ Stats() S }
 
 func newConfig(opts []Option) (config, error) {
-	c := config{maxEndpoints: 500}
+	c := config{maxEndpoints: 500, issuers: &issuers{names: labels{most: maxIssuers}, sums: map[string]counts{}}}
 	var faults []error
 	for i, o := range opts {
 		if o == nil {

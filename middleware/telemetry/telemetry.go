@@ -3,7 +3,7 @@
 //
 //	metrics, err := telemetry.New(
 //		telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage),
-//		telemetry.WithRedis(rdb),
+//		telemetry.WithRedis(rdb), telemetry.WithIssuers(cache),
 //	)
 //	prometheus.MustRegister(metrics)
 //
@@ -33,6 +33,13 @@
 //	tollgate_usage_pending_units                          what a crash would lose now
 //	tollgate_usage_pending_names                          how much of WithMaxPending is taken
 //	tollgate_usage_oldest_pending_seconds                 how far flushing is behind: alert on it
+//	tollgate_issuer_key_sets{issuer,state}                fresh; stale: should be newer; none: alert on it, see below
+//	tollgate_issuer_keys{issuer}                          keys in memory
+//	tollgate_issuer_key_age_seconds{issuer}               how old they are, the oldest of a label
+//	tollgate_issuer_fetches_total{issuer,result}          ok, failed
+//	tollgate_issuer_fetch_seconds_total{issuer}           how long fetches took together
+//	tollgate_issuer_missing_keys_total{issuer,result}     unknown kids; looked: for a newer set; cooled_down: not again so soon
+//	tollgate_issuer_stale_keys_used_total{issuer}         look-ups that a stale set answered
 //
 // tollgate_overrides_ending counts the overrides that are active and end within the time; those of an hour are
 // among those of a day. A limiter knows of the orgs that it has in memory, and of each as it was at its last
@@ -46,6 +53,18 @@
 // replaced. Its label is the public id: where that does not rise any more, the credential can be revoked before it
 // ends. Up to 100 have a label of their own until they end, all others share [Other]; a process tells of those that
 // it was shown.
+//
+// An issuer in state none has no keys that can be used: its tokens are answered with 503. One whose state is stale for
+// long is about to get there: look at the fetches that failed. A process tells of an issuer once its cache was asked
+// for it. Whoever sends tokens with made-up kids moves tollgate_issuer_missing_keys_total, and cools down.
+//
+// Where nobody can tell whether a token is revoked, tollgate_decisions_total has the code "unavailable". Its outcome is
+// "failed" where that refused the request with 503: in step "authenticate" where the verifier looked and in step
+// "rate_limit" where the limiter did, although its route fails open. It is "opened" in step "rate_limit" where the
+// token may pass by bearer.WithOpenRevocations and the route fails open. What the verifier itself lets pass is told to
+// the function of that option alone, and is "allowed" here. A token that is revoked is refused in step "authenticate"
+// with "invalid_credential", whoever found it. In step "authenticate" tollgate_redis_errors_total counts outages of
+// issuers and of introspection too.
 //
 // Every label has a bounded set of values, whatever clients send. No org, project or key is one, nor any credential
 // but an outgoing one: what a customer used is in package meter, and this one is not for billing.
@@ -83,7 +102,7 @@ var buckets = []float64{
 	.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10,
 }
 
-// Collector counts the events of stages and reads the counts of a verifier, a limiter, a meter and a Redis.
+// Collector counts the events of stages and reads the counts of a verifier, a limiter, a meter, a Redis and issuers.
 // Make it with New. Safe for concurrent use; it has nothing to close.
 type Collector struct {
 	config
