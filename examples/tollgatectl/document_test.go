@@ -183,6 +183,7 @@ func TestColumns(t *testing.T) {
 		"DELETE /orgs/o/projects/p/limits": resetColumns,
 		"GET /plans":                       planColumns,
 		"GET /orgs/o/usage":                usageColumns,
+		"GET /orgs/o/revocations":          revocationColumns,
 		"GET /orgs/o/audit":                auditColumns,
 		"POST /orgs/o/keys:bulk-revoke":    bulkColumns,
 		"GET /audit":                       auditColumns,

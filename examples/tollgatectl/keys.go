@@ -76,13 +76,13 @@ func createKey(f *cli.Flags) cli.Action {
 
 // issuing is what the flags say of a request that answers with a secret.
 type issuing struct {
-	idempotencyKey string
-	secretOnly     bool
+	*repeatable
+
+	secretOnly bool
 }
 
 func issueFlags(f *cli.Flags) *issuing {
-	i := &issuing{}
-	f.StringVar(&i.idempotencyKey, "idempotency-key", "", "the `key` of the request, to repeat one; random where it is not given")
+	i := &issuing{repeatable: repeatFlags(f)}
 	f.BoolVar(&i.secretOnly, "secret-only", false, "print the secret and nothing else, for a pipe")
 	return i
 }
@@ -92,43 +92,11 @@ func (i *issuing) send(ctx context.Context, c *cli.Call, path []string, header h
 	if i.secretOnly && c.JSON {
 		return cli.Usage("--secret-only and --json contradict each other")
 	}
-	if strings.ContainsFunc(i.idempotencyKey, func(r rune) bool { return r <= ' ' || r > '~' }) || len(i.idempotencyKey) > 128 {
-		return cli.Usage("--idempotency-key must be at most 128 visible ASCII characters")
+	answer, err := i.post(ctx, c, path, header, body)
+	if err != nil {
+		return err
 	}
-	given := i.idempotencyKey != ""
-	if !given {
-		i.idempotencyKey = rand.Text()
-	}
-	if header == nil {
-		header = http.Header{}
-	}
-	header.Set("Idempotency-Key", i.idempotencyKey)
-	r := client.Request{Method: http.MethodPost, Path: path, Header: header, Body: body}
-	answer, err := c.Do(ctx, r)
-	problem, refused := errors.AsType[*client.Error](err)
-	if refused && problem.Code == "invalid_idempotency_key" && !given { // the server does not count repeats
-		header.Del("Idempotency-Key")
-		answer, err = c.Do(ctx, r)
-		given = true
-	}
-	if err == nil {
-		return i.print(c, answer)
-	}
-	if !given && (!refused || cli.Code(err) == cli.Unavailable) {
-		c.Note("%s", i.again(body))
-	}
-	return err
-}
-
-// again says how to repeat a request whose answer did not come: a time that was relative would be another by then.
-func (i *issuing) again(body cli.Fields) string {
-	flags := " --idempotency-key " + i.idempotencyKey
-	for _, at := range [][2]string{{"--not-before", "not_before"}, {"--until", "expires_at"}} {
-		if time := text(body[at[1]]); time != "" {
-			flags += " " + at[0] + " " + time
-		}
-	}
-	return "to repeat this very request, write the same again with" + flags
+	return i.print(c, answer)
 }
 
 func (i *issuing) print(c *cli.Call, answer *client.Answer) error {
@@ -152,6 +120,53 @@ func (i *issuing) print(c *cli.Call, answer *client.Answer) error {
 		c.Note("the secret is not shown again; keep it now")
 	}
 	return nil
+}
+
+// repeatable is what the flags say of a request that is to be done once, however often it is sent.
+type repeatable struct{ idempotencyKey string }
+
+func repeatFlags(f *cli.Flags) *repeatable {
+	r := &repeatable{}
+	f.StringVar(&r.idempotencyKey, "idempotency-key", "", "the `key` of the request, to repeat one; random where it is not given")
+	return r
+}
+
+// post sends a body, and says how to repeat it where no answer came.
+func (r *repeatable) post(ctx context.Context, c *cli.Call, path []string, header http.Header, body cli.Fields) (*client.Answer, error) {
+	if strings.ContainsFunc(r.idempotencyKey, func(r rune) bool { return r <= ' ' || r > '~' }) || len(r.idempotencyKey) > 128 {
+		return nil, cli.Usage("--idempotency-key must be at most 128 visible ASCII characters")
+	}
+	given := r.idempotencyKey != ""
+	if !given {
+		r.idempotencyKey = rand.Text()
+	}
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set("Idempotency-Key", r.idempotencyKey)
+	request := client.Request{Method: http.MethodPost, Path: path, Header: header, Body: body}
+	answer, err := c.Do(ctx, request)
+	problem, refused := errors.AsType[*client.Error](err)
+	if refused && problem.Code == "invalid_idempotency_key" && !given { // the server does not count repeats
+		header.Del("Idempotency-Key")
+		answer, err = c.Do(ctx, request)
+		given = true
+	}
+	if err != nil && !given && (!refused || cli.Code(err) == cli.Unavailable) {
+		c.Note("%s", r.again(body))
+	}
+	return answer, err
+}
+
+// again says how to repeat a request whose answer did not come: a time that was relative would be another by then.
+func (r *repeatable) again(body cli.Fields) string {
+	flags := " --idempotency-key " + r.idempotencyKey
+	for _, at := range [][2]string{{"--not-before", "not_before"}, {"--before", "before"}, {"--until", "expires_at"}} {
+		if time := text(body[at[1]]); time != "" {
+			flags += " " + at[0] + " " + time
+		}
+	}
+	return "to repeat this very request, write the same again with" + flags
 }
 
 func listKeys(f *cli.Flags) cli.Action {

@@ -1,5 +1,5 @@
-// Command tollgatectl administers a service behind Tollgate: its keys, projects, overrides, plans, counts and audit
-// trail. It speaks HTTP to the admin route (package middleware/admin) and needs neither Redis nor the service's code.
+// Command tollgatectl administers a service behind Tollgate: its keys, projects, overrides, plans, counts, revocations
+// of bearer tokens and audit trail. It speaks HTTP to the admin route (package middleware/admin) and needs neither Redis nor the service's code.
 //
 //	export TOLLGATE_ADMIN_URL=https://api.example.com/admin
 //	export TOLLGATE_ADMIN_TOKEN=...                             # or --token-file; never an argument
@@ -8,6 +8,7 @@
 //	tollgatectl keys lookup <leaked.txt
 //	tollgatectl overrides set --org acme --project shop --limit 500 --for 24h --reason "launch day"
 //	tollgatectl limits explain --org acme --project shop
+//	tollgatectl revocations add subject user-17 --org acme --issuer https://login.example.com/ --reason "left"
 //	tollgatectl audit verify --org acme
 //	tollgatectl help keys rotate
 //
@@ -40,5 +41,5 @@ func main() {
 
 // commands is the table of all commands, in the order of the help.
 func commands() []cli.Command {
-	return slices.Concat(keyCommands, lifeCommands, projectCommands, overrideCommands, limitCommands, planCommands, reportCommands)
+	return slices.Concat(keyCommands, lifeCommands, projectCommands, overrideCommands, limitCommands, planCommands, revocationCommands, reportCommands)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/bearer/revocation"
 	"github.com/tollgate-go/tollgate/authkey/redisstore"
 	"github.com/tollgate-go/tollgate/examples/tollgatectl/internal/cli"
 	"github.com/tollgate-go/tollgate/lua/redistest"
@@ -31,6 +32,7 @@ type service struct {
 	verifier func() (*authkey.Verifier, error)
 	limiter  *ratelimit.Limiter
 	meter    *meter.Meter
+	revoked  *revocation.Store
 }
 
 var policy = ratelimit.PerMinute(10).Fixed()
@@ -59,6 +61,8 @@ func newService(t *testing.T, rdb redis.UniversalClient) *service {
 	check("NewOverrides")
 	plans, err := ratelimit.NewPlans(rdb, ratelimit.WithTimeout(waitLong))
 	check("NewPlans")
+	s.revoked, err = revocation.New(rdb, revocation.WithTimeout(waitLong))
+	check("revocation.New")
 	s.meter, err = meter.New(rdb)
 	check("meter.New")
 	t.Cleanup(func() {
@@ -72,7 +76,7 @@ func newService(t *testing.T, rdb redis.UniversalClient) *service {
 		admin.Tokens(admin.Token{Name: "ops", Secret: adminToken, Scopes: []string{admin.ScopeAll}}),
 		admin.WithPrefix("/admin"), admin.WithRequiredPreconditions(), admin.WithIdempotency(rdb),
 		admin.WithOverrides(overrides), admin.WithPlans(plans), admin.WithKeys(store, issuer), admin.WithUsage(s.meter), admin.WithAuditLog(trail),
-		admin.WithLimits(s.limiter), admin.WithRoute(search, policy),
+		admin.WithLimits(s.limiter), admin.WithRoute(search, policy), admin.WithRevocations(s.revoked),
 	)
 	check("admin.New")
 	server := httptest.NewServer(handler)
