@@ -3,6 +3,7 @@ package authkey
 import (
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -36,15 +37,25 @@ type Token struct {
 // "https://hasura.io/jwt/claims.x-hasura-role" has, and then the longest that is there is the one. Names are exact. A
 // path with dots is decoded on each call.
 func (t *Token) Claim(path string) json.RawMessage {
-	if t == nil {
+	value, err := t.Find(path)
+	if err != nil {
 		return nil
 	}
-	return claim(t.Claims, path)
+	return value
 }
 
-func claim(claims map[string]json.RawMessage, path string) json.RawMessage {
+// Find is Claim, and tells a claim that is absent from one that cannot be there: ErrMalformed where something on the
+// path is no object.
+func (t *Token) Find(path string) (json.RawMessage, error) {
+	if t == nil {
+		return nil, nil //nolint:nilnil // absent, as documented
+	}
+	return find(t.Claims, path)
+}
+
+func find(claims map[string]json.RawMessage, path string) (json.RawMessage, error) {
 	if value, ok := claims[path]; ok {
-		return value
+		return value, nil
 	}
 	for dot := strings.LastIndexByte(path, '.'); dot >= 0; dot = strings.LastIndexByte(path[:dot], '.') {
 		value, ok := claims[path[:dot]]
@@ -52,12 +63,12 @@ func claim(claims map[string]json.RawMessage, path string) json.RawMessage {
 			continue
 		}
 		var inner map[string]json.RawMessage
-		if json.Unmarshal(value, &inner) != nil {
-			return nil
+		if json.Unmarshal(value, &inner) != nil || inner == nil {
+			return nil, fmt.Errorf("%w: token: claim %q: want an object", ErrMalformed, path[:dot])
 		}
-		return claim(inner, path[dot+1:])
+		return find(inner, path[dot+1:])
 	}
-	return nil
+	return nil, nil //nolint:nilnil // absent, as documented
 }
 
 // Pending is a check of a token that was left to the caller, because Presentation.DeferRevocation said so.

@@ -2,6 +2,7 @@ package authkey_test
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -31,5 +32,24 @@ func TestClaimByPath(t *testing.T) {
 	var none *authkey.Token
 	if none.Claim("scope") != nil {
 		t.Error("a nil token has a claim")
+	}
+}
+
+func TestFindTellsWhatCannotBeThere(t *testing.T) {
+	t.Parallel()
+	token := &authkey.Token{Claims: map[string]json.RawMessage{
+		"object": json.RawMessage(`{"a":1}`), "number": json.RawMessage(`1`), "null": json.RawMessage(`null`), "list": json.RawMessage(`["a"]`),
+	}}
+	for path, want := range map[string]error{
+		"object.a": nil, "object.b": nil, "absent.a": nil, "number": nil, "object.a.x": authkey.ErrMalformed,
+		"number.a": authkey.ErrMalformed, "null.a": authkey.ErrMalformed, "list.a": authkey.ErrMalformed,
+	} {
+		if _, err := token.Find(path); !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("Find(%q): %v, want %v", path, err, want)
+		}
+	}
+	var none *authkey.Token
+	if value, err := none.Find("a"); value != nil || err != nil {
+		t.Errorf("a nil token: %s, %v", value, err)
 	}
 }

@@ -98,7 +98,11 @@ type reader struct {
 // first returns the first of some names that is there.
 func (r *reader) first(names Names) (string, json.RawMessage) {
 	for _, name := range names {
-		if value := r.token.Claim(name); value != nil {
+		value, err := r.token.Find(name)
+		if err != nil {
+			r.fail(name, "an object on the way to it")
+		}
+		if value != nil {
 			return name, value
 		}
 	}

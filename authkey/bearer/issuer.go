@@ -193,8 +193,9 @@ func (i *Issuer) checkKeys() error {
 		fault("Keys: want secrets for HS256 and its kin, and for them alone")
 	}
 	if static && set != nil {
-		for _, k := range set.unfit(i.filled().Algorithms) {
-			fault("Keys: key %.40q fits none of the Algorithms; a secret needs as many bytes as the hash", k.ID)
+		unfit := set.unfit(i.filled().Algorithms)
+		if len(unfit) > 0 && (secrets > 0 || len(unfit) == set.Len()) {
+			fault("Keys: key %.40q fits none of the Algorithms; a secret needs as many bytes as the hash has", unfit[0].ID)
 		}
 	}
 	if source, ok := i.Keys.(interface{ Err() error }); ok && !missing(i.Keys) {

@@ -62,18 +62,19 @@ type KeySet struct {
 	skipped int
 }
 
-// NewKeySet returns a set of 1 to 100 keys. Two may have one ID only if their algorithms differ. The error joins all
-// that is wrong with them.
+// NewKeySet returns a set of 1 to 100 keys, and keeps nothing that the caller may change. Two may have one ID only if their
+// algorithms differ, and none fits both. The error joins all that is wrong with them.
 func NewKeySet(keys ...Key) (*KeySet, error) {
 	var faults []error
 	set := make([]jose.Key, len(keys))
 	for i, k := range keys {
-		set[i] = jose.Key(k)
+		given := jose.Key(k)
+		set[i] = given.Clone()
 		if err := set[i].Validate(); err != nil {
 			faults = append(faults, fmt.Errorf("%w: key number %d, %.40q: %w", authkey.ErrInvalid, i+1, k.ID, err))
 		}
-		if slices.ContainsFunc(keys[:i], func(o Key) bool { return o.ID == k.ID && o.Algorithm == k.Algorithm }) {
-			faults = append(faults, fmt.Errorf("%w: key number %d: the ID %.40q is there twice", authkey.ErrInvalid, i+1, k.ID))
+		if slices.ContainsFunc(set[:i], func(o jose.Key) bool { return o.ID == k.ID && (o.Algorithm == k.Algorithm || o.Overlaps(&set[i])) }) {
+			faults = append(faults, fmt.Errorf("%w: key number %d: the ID %.40q is there twice for one algorithm", authkey.ErrInvalid, i+1, k.ID))
 		}
 	}
 	if len(keys) < 1 || len(keys) > maxKeys {

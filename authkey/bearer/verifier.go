@@ -87,16 +87,18 @@ func (v *Verifier) compile(i Issuer, introspected bool) (*issuer, error) {
 }
 
 // IsToken reports whether a credential is shaped like a JWT, which no key of package authkey is: three parts with dots
-// between them, of which the first begins a JSON object. No allocation.
+// between them, of which the first is base64url of what begins with "{" and then whitespace or a quotation mark. No
+// allocation.
 func IsToken(presented authkey.Presented) bool { return isToken(presented.Reveal()) }
 
 func isToken(text string) bool {
-	return strings.HasPrefix(text, "ey") && strings.Count(text, ".") == 2
+	return (strings.HasPrefix(text, "ey") || strings.HasPrefix(text, "ew")) && strings.Count(text, ".") == 2
 }
 
 // Authenticate returns the identity of a token. It judges what the token says of itself, then who signed it, then
-// what it is bound to, whether it is revoked, and what validators say; nothing before it is known to be of an issuer
-// that is configured makes I/O.
+// what it is bound to, whether it is revoked, and what validators say. Before a token is known to be of an issuer that
+// is configured, and good as far as it says itself, nobody is asked but a Resolver or, of what is no JWT, the
+// Introspector.
 //
 // Errors: authkey.ErrMalformed, ErrUnknown (also for a bad signature, another issuer or audience), ErrExpired,
 // ErrNotYetValid, ErrRevoked, ErrForbidden (of a validator), and *authkey.ProofError refuse the token;

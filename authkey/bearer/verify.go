@@ -56,7 +56,10 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 	if err := s.key.Verify(token.Algorithm, token.Signed, token.Signature); err != nil {
 		return nil, s, fmt.Errorf("%w: token: %w", authkey.ErrUnknown, err)
 	}
-	return k, s, s.issuer.identify(k)
+	if err := s.issuer.identify(k); err != nil {
+		return nil, s, err
+	}
+	return k, s, nil
 }
 
 // introspect asks whom a token stands for that says nothing by itself.
@@ -65,11 +68,11 @@ func (v *Verifier) introspect(ctx context.Context, text string) (*known, error) 
 		return nil, fmt.Errorf("%w: token: it is no JWT", authkey.ErrMalformed)
 	}
 	answer, err := v.introspector.Introspect(ctx, text)
-	if err != nil && !errors.Is(err, authkey.ErrUnknown) {
-		return nil, unavailable(err)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, authkey.ErrUnknown) || errors.Is(err, authkey.ErrMalformed):
 		return nil, err
+	case err != nil:
+		return nil, unavailable(err)
 	}
 	claims := jose.Object(answer)
 	if iss, ok := jose.Unquote(claims["iss"]); claims["iss"] != nil && (!ok || iss != v.opaque.URL) {
@@ -79,7 +82,10 @@ func (v *Verifier) introspect(ctx context.Context, text string) (*known, error) 
 	if err != nil {
 		return nil, err
 	}
-	return k, v.opaque.identify(k)
+	if err := v.opaque.identify(k); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // identify gives a token that is good by itself its identity.

@@ -23,6 +23,9 @@ func (k Key) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "key %q %s", k.ID, k.Algorithm) // fmt.State has nobody to tell
 }
 
+// MarshalText returns what Format writes, so that no encoder and no log has a secret.
+func (k Key) MarshalText() ([]byte, error) { return fmt.Append(nil, k), nil }
+
 func (k *Key) validate() error {
 	if k.Algorithm == "" {
 		return errors.New(`algorithm "": want the one that the service signs with`)

@@ -80,8 +80,9 @@ func newVerifier(t Tokens) (*verifier, error) {
 		if v.keys[key.ID] != nil {
 			fault("key %.40q: the ID is there twice", key.ID)
 		}
-		verifying := jose.Key(key)
-		v.keys[key.ID] = &verifying
+		given := jose.Key(key)
+		kept := given.Clone()
+		v.keys[key.ID] = &kept
 	}
 	return v, errors.Join(faults...)
 }

@@ -1,6 +1,7 @@
 package remotestore_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -173,6 +174,22 @@ func TestGoodTokens(t *testing.T) {
 		if _, err := tokenGate(t, one, rs(t, with(fields{"kid": nil}), claims(nil))); err != nil {
 			t.Error(err)
 		}
+		_, err := tokenGate(t, one, rs(t, with(fields{"kid": ""}), claims(nil)))
+		isClass(t, "an empty kid", err, remotestore.BadToken, http.StatusOK)
+	})
+	t.Run("a secret that is wiped", func(t *testing.T) {
+		t.Parallel()
+		secret := bytes.Clone(k.secret)
+		own := k.verdict
+		own.Keys = []remotestore.Key{{ID: "h1", Algorithm: "HS256", Public: secret}}
+		raw, err := json.Marshal(map[string]string{"token": mint(t, jwt.SigningMethodHS256, make([]byte, len(secret)), fields{"alg": "HS256", "kid": "h1"}, claims(nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newOn(t, &transport{do: says(http.StatusOK, string(raw))}, remotestore.WithClock(new(clock).now), remotestore.WithTokens(own))
+		clear(secret)
+		_, err = authenticate(t, a)
+		isClass(t, "a token signed with zeros", err, remotestore.BadToken, http.StatusOK)
 	})
 	t.Run("a type of one's own", func(t *testing.T) {
 		t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -132,6 +133,29 @@ func canonical(algorithm string) string {
 		return "EdDSA"
 	}
 	return algorithm
+}
+
+// Overlaps reports whether there is an algorithm that both keys may verify.
+func (k *Key) Overlaps(other *Key) bool {
+	for name := range algorithms {
+		if k.Fits(name) && other.Fits(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Clone returns a key that shares no bytes with this one which somebody might wipe: a secret of zeros is one that
+// everybody knows.
+func (k *Key) Clone() Key {
+	c := *k
+	switch public := k.Public.(type) {
+	case []byte:
+		c.Public = slices.Clone(public)
+	case ed25519.PublicKey:
+		c.Public = slices.Clone(public)
+	}
+	return c
 }
 
 // Equal reports whether two keys verify the same.

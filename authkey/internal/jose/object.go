@@ -24,7 +24,7 @@ const (
 // of the document that it was read from.
 type Object map[string]json.RawMessage
 
-var errObject = errors.New("jose: want one JSON object of valid UTF-8, no name twice, up to 16 levels deep, and numbers that a double holds")
+var errObject = errors.New("jose: want one JSON object of valid UTF-8 and up to 256 members, no name twice, up to 16 levels deep, and numbers that a double holds")
 
 // Members calls a function of each member of a document that is one object, as ReadObject has it; each name is a JSON
 // string. Where the document is none, it reports an error, maybe after some calls. No allocation.
@@ -32,15 +32,16 @@ func Members(document []byte, each func(name, value json.RawMessage)) error {
 	if outOfBounds(document) {
 		return errObject
 	}
-	r := read(document)
+	r, n := read(document), 0
 	defer r.done()
 	if !r.within('{', '}', func() bool {
+		n++
 		name, ok := r.next(document)
 		if !ok {
 			return false
 		}
 		value, ok := r.next(document)
-		if ok {
+		if ok = ok && n <= maxItems; ok {
 			each(name, value)
 		}
 		return ok
@@ -68,7 +69,7 @@ func (t *texts) keep(value json.RawMessage) (text string, ok bool) {
 const usual, maxRoom = 40, 64
 
 // ReadObject reads a document that is one object (RFC 8259), and nothing after it: of valid UTF-8, with no name
-// twice in any object, up to 16 levels deep, with numbers of up to 64 bytes that a double holds, since some readers
+// twice in any object, up to 256 members, 16 levels deep, with numbers of up to 64 bytes that a double holds, since some readers
 // refuse others (RFC 8259, section 6). Its errors repeat nothing of the document, which must not be changed afterwards.
 // Cost: the map, and one allocation for its names if they are short.
 func ReadObject(document []byte) (Object, error) {
