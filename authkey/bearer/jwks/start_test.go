@@ -96,8 +96,8 @@ func TestStartFetchesAFewAtATime(t *testing.T) {
 					cancel()
 				}
 				pass(time.Minute)
-				if got := n.crowd(); got != 16 {
-					t.Errorf("%d fetches at a time, want 16", got)
+				if got := n.crowd(); got > 16 || got < 16 && most == time.Hour {
+					t.Errorf("%d fetches at a time, want 16", got) // or less where several calls wait for one
 				}
 				for i, url := range urls {
 					atOnce(t, "in the background", func() { good(t, cache.Issuer(url), fmt.Sprint(i)) })
