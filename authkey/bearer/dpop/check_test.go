@@ -133,6 +133,17 @@ func TestRefusedMembers(t *testing.T) {
 	}
 }
 
+func TestNoProofFitsARequestWithoutAMethod(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nobody(t))
+	for name, htm := range map[string]any{"none": nil, "an empty one": "", "GET": "GET"} {
+		p := shown(w.proof(set("claims", "htm", htm)))
+		p.Method = ""
+		got, err := w.Check(p, token, w.key.Thumbprint())
+		refused(t, name, got, err, "invalid_dpop_proof", "htm")
+	}
+}
+
 func TestTakenMembers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nobody(t))
