@@ -31,7 +31,8 @@ type Revocation struct {
 	Issuer, Value string
 	// Before: tokens that were made before it are refused. Zero: all, as always of KindToken.
 	Before time.Time
-	// Until is when it ends, for no token that it refuses is good any more.
+	// Until is when it ends, for no token that it refuses is good any more: ten minutes later than that, for clocks
+	// that differ.
 	Until time.Time
 	// At is when it was last written, Reason and Actor why and by whom.
 	At            time.Time
@@ -48,13 +49,17 @@ type record struct {
 }
 
 // Revoke refuses one token, by the issuer and the ID that it names itself by, from now on until it expires: at
-// expiresAt or, where that is zero, after the Lifetime. It returns the revocation as it then stands: one that was there
-// is never made shorter. A reason is up to 256 bytes of UTF-8.
+// expiresAt or, where that is zero, after the Lifetime. It is kept ten minutes more, for clocks that differ. It returns
+// the revocation as it then stands: one that was there is never made shorter.
+//
+// org is the Identity.Org that the tokens come to: the bearer.Issuer's Org or, without one, what their claim says. Under
+// another one nothing is refused, and no error tells: nobody knows which names have tokens. A reason is up to 256 bytes
+// of UTF-8, and may be empty; the admin route wants one.
 //
 // It appends an entry, token.revoke, to the org's audit trail, in the name of the audit.Actor of ctx. One round trip.
 // Errors: authkey.ErrInvalid, which has changed nothing: a value out of its bounds (issuer 512 bytes, others 256, org
-// 128, none empty), an expiresAt that has passed or lies more than 400 days ahead, or an org that has 100,000 revocations
-// already. authkey.ErrUnavailable: nobody knows; do it again, which is harmless.
+// 128, none empty), an expiresAt that passed more than ten minutes ago or lies more than 400 days ahead, or an org that
+// has 100,000 revocations already. authkey.ErrUnavailable: nobody knows; do it again, which is harmless.
 func (s *Store) Revoke(ctx context.Context, org, issuer, tokenID string, expiresAt time.Time, reason string) (Revocation, error) {
 	until, err := micros("expiresAt", expiresAt)
 	if until != 0 {
@@ -69,8 +74,9 @@ func (s *Store) Revoke(ctx context.Context, org, issuer, tokenID string, expires
 // then has to wait for the next. Where the issuer's clock may be ahead of Redis's, give a moment that is as much
 // ahead, up to a day.
 //
-// It is kept for the Lifetime, and one that was there is never weakened: the later moment and the later end stand. In
-// all else it is as Revoke.
+// It is kept for the Lifetime and ten minutes more, for clocks that differ: from now on or, where that is later, from
+// the moment on. One that was there is never weakened: the later moment and the later end stand. In all else it is as
+// Revoke; a moment more than a day ahead is authkey.ErrInvalid.
 func (s *Store) RevokeSubject(ctx context.Context, org, issuer, subject string, before time.Time, reason string) (Revocation, error) {
 	return s.revokeBefore(ctx, org, lua.Name{Kind: lua.NameSubject, Issuer: issuer, Value: subject}, before, reason)
 }
@@ -110,11 +116,14 @@ func (s *Store) revoke(ctx context.Context, org string, r lua.Revocation, reason
 	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
-	r, err = s.conn.Revoke(ctx, org, r, (s.lifetime + slack).Microseconds(), line)
-	if err != nil {
+	stands, err := s.conn.Revoke(ctx, org, r, (s.lifetime + slack).Microseconds(), line)
+	switch {
+	case errors.Is(err, lua.ErrRevocationTooFar):
+		return Revocation{}, tooFar(r.Name.Kind)
+	case err != nil:
 		return Revocation{}, translate(err)
 	}
-	return revocationOf(r), nil
+	return revocationOf(stands), nil
 }
 
 // entryOf says what was asked for: zero times are those that Redis chooses.
@@ -237,6 +246,14 @@ func validName(name lua.Name) error {
 	return errors.Join(faults...)
 }
 
+// tooFar names the one time that a revocation of a kind is given.
+func tooFar(kind lua.NameKind) error {
+	if kind == lua.NameToken {
+		return fmt.Errorf("%w: revocation: want an expiresAt of up to %v ahead", authkey.ErrInvalid, maxLifetime)
+	}
+	return fmt.Errorf("%w: revocation: want a before of up to a day ahead", authkey.ErrInvalid)
+}
+
 // translate turns what package lua says into what this package promises.
 func translate(err error) error {
 	switch {
@@ -246,8 +263,6 @@ func translate(err error) error {
 		return fmt.Errorf("%w: revocation: the org has %d already; revoke the subject or the client instead", authkey.ErrInvalid, lua.MaxRevocations)
 	case errors.Is(err, lua.ErrRevocationEnded):
 		return fmt.Errorf("%w: revocation: expiresAt has passed, so the token is refused already", authkey.ErrInvalid)
-	case errors.Is(err, lua.ErrRevocationTooFar):
-		return fmt.Errorf("%w: revocation: want a before of up to a day ahead, and an expiresAt of up to %v", authkey.ErrInvalid, maxLifetime)
 	case errors.Is(err, lua.ErrCursor):
 		return fmt.Errorf("%w: revocation: cursor: want what List returned for this org", authkey.ErrInvalid)
 	}

@@ -191,13 +191,13 @@ func TestRefused(t *testing.T) {
 		day := 24 * time.Hour
 		for says, at := range map[string]time.Time{"expiresAt has passed": time.Now().Add(-time.Hour), "expiresAt of up to 9600h0m0s": time.Now().Add(403 * day)} {
 			_, err := s.Revoke(t.Context(), org, issuer, "t", at, "")
-			if !errors.Is(err, authkey.ErrInvalid) || !strings.Contains(err.Error(), says) {
-				t.Errorf("Revoke: %v, want it to say %q", err, says)
+			if !errors.Is(err, authkey.ErrInvalid) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "before") {
+				t.Errorf("Revoke: %v, want it to say %q, and nothing of a before", err, says)
 			}
 		}
 		_, err := s.RevokeClient(t.Context(), org, issuer, "app", time.Now().Add(day+time.Hour), "")
-		if !errors.Is(err, authkey.ErrInvalid) || !strings.Contains(err.Error(), "up to a day ahead") {
-			t.Errorf("RevokeClient: %v", err)
+		if !errors.Is(err, authkey.ErrInvalid) || !strings.Contains(err.Error(), "before of up to a day ahead") || strings.Contains(err.Error(), "expiresAt") {
+			t.Errorf("RevokeClient: %v, want it to say how far ahead, and nothing of an expiresAt", err)
 		}
 		if n, err := rdb.Exists(t.Context(), lua.RevokedKey(org), lua.RevokedUntilKey(org), lua.AuditKey(org)).Result(); n != 0 || err != nil {
 			t.Errorf("%d keys written, %v", n, err)

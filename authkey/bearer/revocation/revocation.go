@@ -63,8 +63,8 @@ type optionFunc func(*Store) error
 func (f optionFunc) apply(s *Store) error { return f(s) }
 
 // WithLifetime says for how long the longest-lived token that counts is good, which is for how long a revocation of a
-// subject, a session or a client is kept: 1 second to 400 days. The default is 24 hours. A longer one acts on what is
-// revoked from then on.
+// subject, a session or a client is kept, and ten minutes more, for clocks that differ: 1 second to 400 days. The
+// default is 24 hours. A longer one acts on what is revoked from then on.
 func WithLifetime(d time.Duration) Option {
 	return optionFunc(func(s *Store) error {
 		if d < time.Second || d > maxLifetime {
@@ -122,8 +122,8 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Store, error) {
 	return s, nil
 }
 
-// Lifetime is for how long a revocation of a subject, a session or a client is kept: as WithLifetime says. No token may
-// be good for longer.
+// Lifetime is for how long the longest-lived token that counts is good: as WithLifetime says. No token may be good for
+// longer, which the MaxLifetime of a bearer.Issuer sees to.
 func (s *Store) Lifetime() time.Duration { return s.lifetime }
 
 // Check implements bearer.Revocations: it reports whether a token of an org is revoked under its ID, or was made before
