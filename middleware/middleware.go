@@ -110,6 +110,8 @@ type Step string
 
 // The steps of a request.
 const (
+	// StepAuthenticate is told twice where a limit of the stage looks for revocations and finds the token revoked, or
+	// finds the key changed: allowed first, then refused in place of StepRateLimit.
 	StepAuthenticate Step = "authenticate"
 	StepRequire      Step = "require"
 	StepRateLimit    Step = "rate_limit"

@@ -127,18 +127,21 @@ const (
 	maxName   = 64
 )
 
-// Per returns a policy of limit units in a window, named "requests", sliding, for each project.
+// Per returns a policy of limit units in a window, named "requests", for each project. It is a SlidingWindow unless
+// Fixed, Aligned or Bucket chooses another algorithm; what is told of its reset may be up to two windows away, for a
+// unit weighs in the window after its own, too.
 func Per(limit int64, window time.Duration) Policy {
 	return Policy{Name: "requests", Limit: limit, Window: window, Partition: ByProject}
 }
 
-// PerSecond returns Per(limit, time.Second).
+// PerSecond returns Per(limit, time.Second), which slides.
 func PerSecond(limit int64) Policy { return Per(limit, time.Second) }
 
-// PerMinute returns Per(limit, time.Minute).
+// PerMinute returns Per(limit, time.Minute), which slides: its reset may be up to two minutes away. Add Fixed, Aligned or
+// Bucket for another algorithm.
 func PerMinute(limit int64) Policy { return Per(limit, time.Minute) }
 
-// PerHour returns Per(limit, time.Hour).
+// PerHour returns Per(limit, time.Hour), which slides.
 func PerHour(limit int64) Policy { return Per(limit, time.Hour) }
 
 // Quota returns a policy of limit units in a period of the calendar, named "quota", for each project, with
