@@ -22,6 +22,9 @@ func splitHost(text string, bare bool) (host string, port uint16, ok bool) {
 		}
 		return addr.String(), port, true
 	}
+	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) { // some of which are ASCII in lower case
+		return "", 0, false
+	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host, port, validHost(host)
 }
