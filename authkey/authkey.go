@@ -29,24 +29,24 @@ import (
 // all of the first six, so that it cannot learn which keys exist.
 var (
 	// ErrMalformed: not shaped like a key that this service hands out. Found without any I/O.
-	ErrMalformed = errors.New("authkey: malformed key")
+	ErrMalformed = errors.New("authkey: malformed credential")
 	// ErrUnknown: well formed, but no record has it; also a known id with a wrong secret.
-	ErrUnknown = errors.New("authkey: unknown key")
+	ErrUnknown = errors.New("authkey: unknown credential")
 	// ErrRevoked: the record is revoked, for good.
-	ErrRevoked = errors.New("authkey: revoked key")
+	ErrRevoked = errors.New("authkey: revoked credential")
 	// ErrDisabled: the record is switched off for now.
-	ErrDisabled = errors.New("authkey: disabled key")
+	ErrDisabled = errors.New("authkey: disabled credential")
 	// ErrExpired: the record's ExpiresAt has come.
-	ErrExpired = errors.New("authkey: expired key")
+	ErrExpired = errors.New("authkey: expired credential")
 	// ErrNotYetValid: the record's NotBefore has not come.
-	ErrNotYetValid = errors.New("authkey: key not yet valid")
+	ErrNotYetValid = errors.New("authkey: credential not yet valid")
 	// ErrSuspended: the key is good, but the project that it belongs to is suspended.
 	ErrSuspended = errors.New("authkey: suspended project")
 	// ErrForbidden: the credential is good, but must not be used for this. For those who add checks of their own.
 	ErrForbidden = errors.New("authkey: forbidden")
-	// ErrUnavailable: nobody could tell whether the key is good, because the store did not answer, or
-	// not in time. It says nothing about the key: answer 503, not 401.
-	ErrUnavailable = errors.New("authkey: store unavailable")
+	// ErrUnavailable: nobody could tell whether the credential is good, because a store, an issuer or an
+	// endpoint did not answer, or not in time. It says nothing about the credential: answer 503, not 401.
+	ErrUnavailable = errors.New("authkey: unavailable")
 	// ErrExists: a record with that id, or that foreign key, is there already.
 	ErrExists = errors.New("authkey: record exists")
 	// ErrConflict: the record was changed since it was read. Read it again.

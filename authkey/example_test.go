@@ -61,7 +61,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// acme_live_073kTMd9Qx2LpA_**** <nil>
-	// authkey: malformed key
+	// authkey: malformed credential
 }
 
 func ExampleNewPresented() {

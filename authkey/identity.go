@@ -11,7 +11,7 @@ import (
 type Identity struct {
 	Org        string
 	Project    string
-	Key        string // the stable principal
+	Key        string // the stable principal; of a token, what stands for its issuer and its subject or client
 	Credential string // the public id of the credential that was shown
 	Name       string // for people; may be empty
 	Plan       string // may be empty

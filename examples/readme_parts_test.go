@@ -43,7 +43,7 @@ func options(auth *middleware.Authenticated, limiter *ratelimit.Limiter, verifie
 	public := middleware.LimitBy(middleware.ClientNetwork(), limiter, bucket) // where nobody is authenticated
 
 	metrics, err := telemetry.New(telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage))
-	auth = middleware.Authenticate(verifier, middleware.WithObserver(metrics)) // every decision, every failure
+	auth = middleware.Authenticate(verifier, middleware.WithObserver(metrics)) // an ObserverFunc of yours is told why, by Event.Err: log it
 	public = public.With(middleware.WithObserver(metrics))
 	prometheus.MustRegister(metrics)
 	return errors.Join(err, limited.Err(), public.Err(), auth.Err())
@@ -62,23 +62,25 @@ func keys(ctx context.Context, issuer *authkey.Issuer, verifier *authkey.Verifie
 	return errors.Join(err1, err2, err3, auth.Err())
 }
 
-func tokens(rdb redis.UniversalClient, verifier *authkey.Verifier) error {
-	keySets, err1 := jwks.New()              // follows the keys that issuers publish
+func tokens(rdb redis.UniversalClient, verifier *authkey.Verifier, limiter *ratelimit.Limiter) error {
+	keySets, err1 := jwks.New()              // of authkey/bearer/jwks: follows the keys that issuers publish
 	revocations, err2 := revocation.New(rdb) // RevokeSubject and its like: refused with the next request, in the Redis call of its limit
 	tokens, err3 := bearer.New([]bearer.Issuer{{
 		URL: "https://login.example.com/", Audiences: []string{"https://api.example.com"}, MaxLifetime: time.Hour,
-		Keys: keySets.Issuer("https://login.example.com/"), // Claims tells the names of org, project, scopes, roles where yours differ
+		Org:  "acme", // or each token names one, as by the claim org_id; Claims tells the names of org, project, scopes, roles
+		Keys: keySets.Issuer("https://login.example.com/"),
 	}}, bearer.WithRevocations(revocations))
-	both, err4 := bearer.Beside(tokens, verifier) // for Authenticate: told apart by shape, never by trying both
-	return errors.Join(err1, err2, err3, err4, middleware.Authenticate(both).Err())
+	both, err4 := bearer.Beside(tokens, verifier)                                                         // told apart by shape, never by trying both
+	each := middleware.Authenticate(both).RateLimit(limiter, ratelimit.PerMinute(60).By(ratelimit.ByKey)) // a subject; else they share the org's
+	return errors.Join(err1, err2, err3, err4, each.Err())
 }
 
-func adminRoute(mux *http.ServeMux, token string, rdb redis.UniversalClient, store authkey.Store, issuer *authkey.Issuer) error {
+func adminRoute(mux *http.ServeMux, token string, rdb redis.UniversalClient, store authkey.Store, issuer *authkey.Issuer, revocations *revocation.Store) error {
 	overrides, err1 := ratelimit.NewOverrides(rdb)
 	trail, err2 := auditlog.New(rdb) // of package middleware/admin/auditlog
 	handler, err3 := admin.New(admin.Tokens(admin.Token{Name: "ops", Secret: token, Scopes: []string{admin.ScopeAll}}),
-		admin.WithPrefix("/admin"), admin.WithKeys(store, issuer), admin.WithOverrides(overrides), admin.WithAuditLog(trail),
-		admin.WithLogger(slog.Default())) // tells why something was answered with 503
+		admin.WithPrefix("/admin"), admin.WithKeys(store, issuer), admin.WithOverrides(overrides), admin.WithRevocations(revocations),
+		admin.WithAuditLog(trail), admin.WithLogger(slog.Default())) // what has no option here is answered with 404
 	mux.Handle("/admin/", handler)
 	return errors.Join(err1, err2, err3)
 }

@@ -41,7 +41,7 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output:
 	// acme [read write] [editor] subject bearer
-	// authkey: unknown key: token: it is for another audience
+	// authkey: unknown credential: token: it is for another audience
 }
 
 func ExampleNewKeySet() {

@@ -54,11 +54,10 @@ func newOpinions(f *testing.F) opinions {
 		}
 		issuers = append(issuers, bearer.Issuer{URL: url, Audiences: []string{fuzzAudience}, Keys: keys, Algorithms: []string{k.method.Alg()}, Org: url})
 	}
-	verifier, err := bearer.New(issuers)
+	verifier, err := bearer.New(issuers, bearer.WithClock(func() time.Time { return fuzzNow }))
 	if err != nil {
 		f.Fatal(err)
 	}
-	verifier.SetNow(func() time.Time { return fuzzNow })
 	return opinions{verifier}
 }
 

@@ -73,13 +73,14 @@ type Issuer struct {
 	// MaxLifetime is the longest time that a token may be good for, exp less iat, up to 400 days; a token whose
 	// lifetime cannot be told is refused. Zero: any. WithRevocations needs one.
 	MaxLifetime time.Duration
-	// Org is the org of all its tokens, whatever they say. Empty: the token says it, by a name of Claims.Org, and a
-	// token that does not is refused.
+	// Org is the org of all its tokens, whatever they say. Needed where its tokens do not name one: by a name of
+	// Claims.Org, as org_id; a token without is refused.
 	Org string
 	// Orgs are those that its tokens may name; empty is any. Where there are several issuers, each needs Org or
 	// Orgs, so that none can speak for the tenants of another: AnyOrg is for one that may.
 	Orgs []string
-	// Project is the project of tokens that name none by a name of Claims.Project; empty: the name of the org.
+	// Project is the project of tokens that name none by a name of Claims.Project; empty: the name of the org. All that
+	// have one project share its limits: a policy by ratelimit.ByKey is for each subject, or client where there is none.
 	Project string
 	// Claims are the names under which it says things.
 	Claims Claims

@@ -174,8 +174,8 @@ func (i *issuer) bound(j *judged, claims jose.Object, now time.Time) error {
 	if claims["iat"] == nil || claims["exp"] == nil {
 		return fmt.Errorf("%w: token: its lifetime cannot be told, and its issuer has a MaxLifetime", authkey.ErrMalformed)
 	}
-	if j.expires.Sub(j.token.IssuedAt) > i.MaxLifetime {
-		return fmt.Errorf("%w: token: it is good for longer than its issuer's MaxLifetime", authkey.ErrMalformed)
+	if life := j.expires.Sub(j.token.IssuedAt); life > i.MaxLifetime {
+		return fmt.Errorf("%w: token: it is good for %v, and its issuer's MaxLifetime is %v", authkey.ErrMalformed, life, i.MaxLifetime)
 	}
 	return nil
 }

@@ -101,11 +101,10 @@ func newGate(t testing.TB, change func(*bearer.Issuer), opts ...bearer.Option) *
 
 func newVerifier(t testing.TB, clock *authtest.Clock, issuers []bearer.Issuer, opts ...bearer.Option) *bearer.Verifier {
 	t.Helper()
-	v, err := bearer.New(issuers, opts...)
+	v, err := bearer.New(issuers, append([]bearer.Option{bearer.WithClock(clock.Now)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.SetNow(clock.Now)
 	return v
 }
 

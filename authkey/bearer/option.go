@@ -58,6 +58,11 @@ func WithTimeout(timeout time.Duration) Option {
 	})
 }
 
+// WithClock takes the time from now instead of time.Now. For tests. A source of keys has a clock of its own.
+func WithClock(now func() time.Time) Option {
+	return given("WithClock", now, func(v *Verifier, now func() time.Time) { v.now = now })
+}
+
 // WithProofs takes tokens that are bound to a key by cnf.jkt, which come by the scheme DPoP together with a proof
 // (RFC 9449). Without it they are refused. Tokens that are bound to a certificate by cnf.x5t#S256 need no option: the
 // certificate has to be in the authkey.Presentation.

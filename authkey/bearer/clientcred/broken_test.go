@@ -54,7 +54,7 @@ func TestErrorsOfAClientTellNoSecret(t *testing.T) {
 	client := &http.Client{Transport: newTransport(t, newSource(t, e), &service{}, maps)}
 	_, err := client.Do(newRequest(t, http.MethodGet, maps, nil)) //nolint:bodyclose // there is none
 	isClass(t, err, clientcred.Refused)
-	if want := `Get "https://maps.example": authkey: store unavailable: clientcred: refused (status 401): invalid_client`; fmt.Sprint(err) != want {
+	if want := `Get "https://maps.example": authkey: unavailable: clientcred: refused (status 401): invalid_client`; fmt.Sprint(err) != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 }

@@ -59,7 +59,7 @@ func ExampleSecretPost() {
 	defer source.Close()
 	_, err = source.Token(context.Background())
 	fmt.Println(err, errors.Is(err, authkey.ErrUnavailable))
-	// Output: authkey: store unavailable: clientcred: refused (status 401): invalid_client true
+	// Output: authkey: unavailable: clientcred: refused (status 401): invalid_client true
 }
 
 func ExamplePrivateKeyJWT() {

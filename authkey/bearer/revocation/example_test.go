@@ -42,7 +42,7 @@ func ExampleNew() {
 	// Output:
 	// <nil>
 	// true <nil>
-	// authkey: revoked key: token
+	// authkey: revoked credential: token
 	// 1 subject user-17 left the company <nil>
 	// <nil>
 	// <nil>
