@@ -5,10 +5,16 @@
 //	func TestExpired(t *testing.T) {
 //		var clock authtest.Clock
 //		issuer := authtest.NewIssuer(t, authtest.WithClock(clock.Now))
-//		verify := newVerifier(issuer.URL(), authtest.Audience, issuer.Client(), clock.Now) // yours
-//		token := issuer.Mint(authtest.Claims{"scope": "read"})
+//		keySets, err := jwks.New(jwks.WithHTTPClient(issuer.Client()), jwks.WithLoopback())
+//		if err != nil { ... }
+//		defer keySets.Close()
+//		verifier, err := bearer.New([]bearer.Issuer{{
+//			URL: issuer.URL(), Audiences: []string{authtest.Audience}, Org: "acme", Keys: keySets.Issuer(issuer.URL()),
+//		}}, bearer.WithClock(clock.Now))
+//		if err != nil { ... }
+//		token := authkey.NewPresented(issuer.Mint(authtest.Claims{"scope": "read"}))
 //		clock.Advance(time.Hour)
-//		if err := verify(t.Context(), token); !errors.Is(err, authkey.ErrExpired) {
+//		if _, err := verifier.Authenticate(t.Context(), token); !errors.Is(err, authkey.ErrExpired) {
 //			t.Errorf("an old token: %v", err)
 //		}
 //	}
@@ -143,6 +149,7 @@ func (i *Issuer) URL() string { return i.server.URL + i.path }
 // EndpointURL returns where an endpoint is.
 func (i *Issuer) EndpointURL(endpoint Endpoint) string { return i.server.URL + i.pathOf(endpoint) }
 
-// Client returns a client that trusts the issuer's certificate, the same on each call. Its transport is an
-// *http.Transport, whose TLSClientConfig.RootCAs is what a client of one's own needs.
+// Client returns a client that trusts the issuer's certificate, the same on each call: for jwks.WithHTTPClient, beside
+// jwks.WithLoopback. Its transport is an *http.Transport, whose TLSClientConfig.RootCAs is what a client of one's own
+// needs.
 func (i *Issuer) Client() *http.Client { return i.server.Client() }

@@ -2,6 +2,7 @@ package authtest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,7 +10,10 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/bearer"
 	"github.com/tollgate-go/tollgate/authkey/bearer/authtest"
+	"github.com/tollgate-go/tollgate/authkey/bearer/jwks"
 )
 
 func ExampleNewIssuer() {
@@ -18,18 +22,38 @@ func ExampleNewIssuer() {
 	var clock authtest.Clock
 	issuer := authtest.NewIssuer(t, authtest.WithClock(clock.Now))
 
+	keySets, err := jwks.New(jwks.WithHTTPClient(issuer.Client()), jwks.WithLoopback())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer keySets.Close()
+	verifier, err := bearer.New([]bearer.Issuer{{
+		URL: issuer.URL(), Audiences: []string{authtest.Audience}, Org: "acme", Keys: keySets.Issuer(issuer.URL()),
+	}}, bearer.WithClock(clock.Now))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	verify := func(token string) error {
-		_, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return issuer.Key().Public(), nil },
-			jwt.WithIssuer(issuer.URL()), jwt.WithAudience(authtest.Audience), jwt.WithTimeFunc(clock.Now))
+		_, err := verifier.Authenticate(t.Context(), authkey.NewPresented(token))
 		return err
 	}
 	token := issuer.Mint(authtest.Claims{"scope": "read"})
-	fmt.Println(verify(token))
+	fmt.Println("good:", verify(token))
 	clock.Advance(time.Hour)
-	fmt.Println(verify(token))
+	fmt.Println("expired:", errors.Is(verify(token), authkey.ErrExpired))
+
+	issuer.Rotate("ES256")
+	token = issuer.Mint(nil)
+	fmt.Println("by a key that was not fetched yet:", errors.Is(verify(token), authkey.ErrUnknown))
+	keySets.Invalidate(issuer.URL()) // by itself it would look again 30 seconds after the last time
+	fmt.Println("by the next key:", verify(token))
 	// Output:
-	// <nil>
-	// token has invalid claims: token is expired
+	// good: <nil>
+	// expired: true
+	// by a key that was not fetched yet: true
+	// by the next key: <nil>
 }
 
 func ExampleIssuer_Break() {

@@ -30,7 +30,7 @@ func TestJWK(t *testing.T) {
 			t.Parallel()
 			issuer := authtest.NewIssuer(t)
 			key := issuer.AddKey(alg, "k")
-			jwk := jwks(t, issuer)["k"]
+			jwk := keySet(t, issuer)["k"]
 			if got := strings.Join(slices.Sorted(maps.Keys(jwk)), " "); got != members[alg[:2]] {
 				t.Errorf("members %q, want %q", got, members[alg[:2]])
 			}

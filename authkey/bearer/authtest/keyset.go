@@ -27,7 +27,8 @@ func (i *Issuer) AddKey(alg, kid string) *Key {
 }
 
 // Rotate makes a key, publishes it and has Mint sign with it. What was published before stays so until Remove. It is
-// named "key-1", "key-2" and so on: two issuers have keys of one name, as happens.
+// named "key-1", "key-2" and so on: two issuers have keys of one name, as happens. A jwks.Cache that has fetched within
+// its cool-down (30 s) does not look again: call its Invalidate.
 func (i *Issuer) Rotate(alg string) *Key {
 	i.t.Helper()
 	i.mu.Lock()
@@ -62,7 +63,7 @@ func (i *Issuer) PublishJWK(jwk string) {
 }
 
 // Remove takes all keys of a name out of the key set; tokens can still be signed with them. A name that is not there
-// ends the test.
+// ends the test. A jwks.Cache goes on with the keys that it has until it fetches again: call its Invalidate.
 func (i *Issuer) Remove(kid string) {
 	i.t.Helper()
 	i.mu.Lock()

@@ -89,8 +89,8 @@ func (r reply) object(t *testing.T, status int) map[string]any {
 	return object
 }
 
-// jwks fetches the key set, each key by its kid.
-func jwks(t *testing.T, issuer *authtest.Issuer) map[string]map[string]any {
+// keySet fetches the key set, each key by its kid.
+func keySet(t *testing.T, issuer *authtest.Issuer) map[string]map[string]any {
 	t.Helper()
 	set := get(t.Context(), issuer, issuer.EndpointURL(authtest.EndpointKeys)).object(t, http.StatusOK)
 	keys := map[string]map[string]any{}
@@ -103,7 +103,7 @@ func jwks(t *testing.T, issuer *authtest.Issuer) map[string]map[string]any {
 
 func kids(t *testing.T, issuer *authtest.Issuer) []string {
 	t.Helper()
-	return slices.Sorted(maps.Keys(jwks(t, issuer)))
+	return slices.Sorted(maps.Keys(keySet(t, issuer)))
 }
 
 // publicKey reads a JWK by RFC 7518, apart from the code under test.
@@ -132,7 +132,7 @@ func publicKey(t *testing.T, jwk map[string]any) any {
 // verify checks a token with golang-jwt and the keys that the issuer serves now.
 func verify(t *testing.T, issuer *authtest.Issuer, token string, opts ...jwt.ParserOption) (*jwt.Token, error) {
 	t.Helper()
-	keys := jwks(t, issuer)
+	keys := keySet(t, issuer)
 	opts = append([]jwt.ParserOption{jwt.WithIssuer(issuer.URL()), jwt.WithAudience(authtest.Audience), jwt.WithExpirationRequired(), jwt.WithIssuedAt()}, opts...)
 	return jwt.Parse(token, func(token *jwt.Token) (any, error) {
 		jwk, ok := keys[fmt.Sprint(token.Header["kid"])]

@@ -99,7 +99,8 @@ func (i *Issuer) Opaque(claims Claims) string {
 	return token
 }
 
-// Revoke has introspection say from now on that a token of Mint or Opaque is not active. Another one ends the test.
+// Revoke has introspection say from now on that a token of Mint or Opaque is not active. Another one ends the test. Who
+// verifies a JWT by itself does not ask: package revocation refuses those.
 func (i *Issuer) Revoke(token string) {
 	i.t.Helper()
 	i.mu.Lock()

@@ -31,7 +31,7 @@ func TestMintedTokensVerify(t *testing.T) {
 			}
 			if alg == "Ed25519" { // golang-jwt has not heard of the name
 				input := token[:strings.LastIndexByte(token, '.')]
-				if err := jwt.SigningMethodEdDSA.Verify(input, signature, publicKey(t, jwks(t, issuer)[key.ID])); err != nil {
+				if err := jwt.SigningMethodEdDSA.Verify(input, signature, publicKey(t, keySet(t, issuer)[key.ID])); err != nil {
 					t.Error(err)
 				}
 				return
