@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 // Bounds of the options.
@@ -76,15 +76,10 @@ func checkURL(address string, plaintext bool) error {
 		return fmt.Errorf("%w: URL: want an absolute one with https, as https://auth.internal/validate", authkey.ErrInvalid)
 	case u.User != nil || u.Fragment != "":
 		return fmt.Errorf("%w: URL: want none with a user name, a password or a fragment; a transport may add credentials", authkey.ErrInvalid)
-	case u.Scheme == "http" && !plaintext && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !plaintext && !outbound.Loopback(u.Hostname()):
 		return fmt.Errorf("%w: URL: http would send keys in clear to %s; want https, or WithPlaintext", authkey.ErrInvalid, net.JoinHostPort(u.Hostname(), u.Port()))
 	}
 	return nil
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // WithTransport asks the service through t, which decides on TLS, proxies, connections and, if it adds fields, how

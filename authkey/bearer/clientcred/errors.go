@@ -2,12 +2,10 @@ package clientcred
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 // Class says why there is no token.
@@ -60,21 +58,11 @@ func (e *Error) Unwrap() []error {
 
 func failed(class Class, cause error) *Error { return &Error{Class: class, cause: cause} }
 
-// broken classifies what a transport said. Of its errors only those are passed on that cannot hold a piece of the
-// question or of the answer.
+// broken classifies what a transport said.
 func broken(ctx context.Context, err error) *Error {
-	var timeout interface{ Timeout() bool }
-	if ended := ctx.Err(); ended != nil {
-		return failed(Timeout, ended)
+	cause, timeout := outbound.Cause(ctx, err)
+	if timeout {
+		return failed(Timeout, cause)
 	}
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return failed(Timeout, context.DeadlineExceeded)
-	}
-	if dial, ok := errors.AsType[*net.OpError](err); ok {
-		return failed(Unreachable, dial)
-	}
-	if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return failed(Unreachable, untrusted)
-	}
-	return failed(Unreachable, fmt.Errorf("the exchange failed with a %T", err))
+	return failed(Unreachable, cause)
 }

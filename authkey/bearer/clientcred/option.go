@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 // Bounds of the options.
@@ -63,17 +63,12 @@ func checkURL(address string, loopback bool) error {
 		return fmt.Errorf("%w: token URL: want an absolute one with https, as https://login.example/token, of up to %d bytes", authkey.ErrInvalid, maxText)
 	case u.User != nil || strings.Contains(address, "#"):
 		return fmt.Errorf("%w: token URL: want none with a user name, a password or a fragment", authkey.ErrInvalid)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !outbound.Loopback(u.Hostname()):
 		return fmt.Errorf("%w: token URL: http would send secrets in clear; want https", authkey.ErrInvalid)
 	case u.Scheme == "http" && !loopback:
 		return fmt.Errorf("%w: token URL: http; want https, or WithLoopback for a test on this machine", authkey.ErrInvalid)
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // WithScopes asks for these scopes (RFC 6749, section 3.3): 1 to 64 of them, each of printable ASCII without space,

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 // originOf returns the normal form of an origin that was configured.
@@ -24,8 +25,7 @@ func originOf(text string) (string, error) {
 // loopback reports whether the host of an origin is this machine.
 func loopback(origin string) bool {
 	host, _, _ := cutPort(strings.TrimPrefix(origin, "http://"))
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && addr.IsLoopback()
+	return outbound.Loopback(strings.Trim(host, "[]"))
 }
 
 // splitURI returns the origin and the path of an http or https URI in their normal form (RFC 3986, sections 6.2.2

@@ -2,13 +2,11 @@ package introspect
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/internal/jose"
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 // maxAnswer bounds the body of an answer, in bytes. What is longer is refused, never cut.
@@ -73,7 +72,7 @@ func (i *Introspector) exchange(ctx context.Context, token string) (found *answe
 	// The transport itself follows no redirect, which would take the token elsewhere.
 	response, err := i.transport.RoundTrip(request)
 	if err != nil {
-		return nil, broken(err)
+		return nil, broken(ctx, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -81,7 +80,7 @@ func (i *Introspector) exchange(ctx context.Context, token string) (found *answe
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
-		return nil, broken(err)
+		return nil, broken(ctx, err)
 	}
 	if found, err = read(response.Header, body); err != nil {
 		return nil, &failure{text: "the endpoint's answer cannot be read", cause: err}
@@ -152,18 +151,8 @@ func read(header http.Header, body []byte) (*answer, error) {
 	return found, nil
 }
 
-// broken classifies what a transport said. Of its errors only those are passed on that cannot hold a piece of an answer.
-func broken(err error) error {
-	f := &failure{text: "the endpoint did not answer", unwell: true}
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		f.cause = context.DeadlineExceeded
-	} else if dial, ok := errors.AsType[*net.OpError](err); ok {
-		f.cause = dial
-	} else if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		f.cause = untrusted
-	} else {
-		f.cause = fmt.Errorf("the exchange failed with a %T", err)
-	}
-	return f
+// broken says what may be told of what a transport said.
+func broken(ctx context.Context, err error) error {
+	cause, _ := outbound.Cause(ctx, err)
+	return &failure{text: "the endpoint did not answer", cause: cause, unwell: true}
 }

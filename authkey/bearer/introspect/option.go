@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 // Bounds of the options.
@@ -68,17 +68,12 @@ func checkURL(address string, loopback bool) error {
 		return fmt.Errorf("%w: introspect: endpoint: want an absolute URL with https, as https://login.example.com/introspect, of up to %d bytes", authkey.ErrInvalid, maxURL)
 	case u.User != nil || strings.Contains(address, "#"):
 		return fmt.Errorf("%w: introspect: endpoint: want a URL without a user name, a password or a fragment", authkey.ErrInvalid)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !outbound.Loopback(u.Hostname()):
 		return fmt.Errorf("%w: introspect: endpoint: http would send tokens in clear; want https", authkey.ErrInvalid)
 	case u.Scheme == "http" && !loopback:
 		return fmt.Errorf("%w: introspect: endpoint: http; want https, or WithLoopback for one on this machine", authkey.ErrInvalid)
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // WithTransport asks the endpoint through t, which decides on TLS, proxies and connections and, if it has a certificate

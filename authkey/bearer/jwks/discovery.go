@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/internal/jose"
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 // maxURL bounds URLs, in bytes.
@@ -110,15 +110,10 @@ func checkURL(text string, loopback bool) error {
 		return errors.New("want an absolute URL with https, as https://issuer.example")
 	case u.User != nil || strings.Contains(text, "#"):
 		return errors.New("want a URL without a user name, a password or a fragment")
-	case u.Scheme == "http" && !(loopback && isLoopback(u.Hostname())):
+	case u.Scheme == "http" && !(loopback && outbound.Loopback(u.Hostname())):
 		return errors.New("want https; http is for this machine alone, with WithLoopback")
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // nameOf returns a URL for texts: without what may be a secret.

@@ -2,15 +2,15 @@ package jwks
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
 const (
@@ -100,34 +100,13 @@ func (t timed) Read(p []byte) (int, error) {
 	return t.body.Read(p)
 }
 
-// broken tells why there is no answer. Of the errors of a transport those are passed on that cannot hold a piece of
-// one.
+// broken tells why there is no answer, as far as it may be told.
 func broken(ctx context.Context, err error) error {
-	var timeout interface{ Timeout() bool }
-	if ended := ctx.Err(); ended != nil {
-		return fmt.Errorf("%w: %w", errNoAnswer, ended)
+	cause, timeout := outbound.Cause(ctx, err)
+	if refused, ok := errors.AsType[*refusedError](err); ok && !timeout {
+		cause = refused
 	}
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("%w: %w", errNoAnswer, context.DeadlineExceeded)
-	}
-	if refused, ok := errors.AsType[*refusedError](err); ok {
-		return fmt.Errorf("%w: %w", errNoAnswer, refused)
-	}
-	if dial, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%w: %w", errNoAnswer, dial)
-	}
-	if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return fmt.Errorf("%w: %w", errNoAnswer, untrusted)
-	}
-	return fmt.Errorf("%w: the exchange failed with a %T", errNoAnswer, root(err))
-}
-
-// root returns the innermost error.
-func root(err error) error {
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		err = inner
-	}
-	return err
+	return fmt.Errorf("%w: %w", errNoAnswer, cause)
 }
 
 // lifeOf returns how long an answer is fresh: its smallest max-age less its age (RFC 9111, sections 4.2 and 5.2.2),
