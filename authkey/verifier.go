@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -180,6 +181,9 @@ func (v *Verifier) read(presented Presented) (question, error) {
 	key := presented.Reveal()
 	if len(key) == 0 || len(key) > maxKeyLen {
 		return question{}, ErrMalformed
+	}
+	if p := presented.Presentation(); p != nil && strings.EqualFold(p.Scheme, "DPoP") {
+		return question{}, fmt.Errorf("%w: it came by the scheme DPoP, and no key is bound to another", ErrMalformed)
 	}
 	q := question{presented: presented}
 	parsed, err := Parse(key)

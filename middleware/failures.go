@@ -31,6 +31,10 @@ const StepFailures Step = "failures"
 // and they would shut out all others behind their address. An outage is nobody's failure. The count is never
 // that of a public id, or whoever knows the id could lock out its owner.
 //
+// Of tokens that counts which nobody can tell from a guess: a bad signature; an issuer, an audience or a key that is
+// not one of ours; one that is bound, without what it is bound to; and an opaque one that is not active, for no
+// endpoint says whether it ever was. An expired JWT and a revoked one do not count.
+//
 // The count is in Redis, through the limiter, so that it holds for all replicas together and all endpoints. A
 // failing request makes one call to charge it; a good one makes none, and nor does a request from a network that
 // is blocked, whose block is in the process's own memory and is looked at before the authenticator is asked. So

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
@@ -95,6 +96,9 @@ func sentPath(r *http.Request) string {
 	if strings.HasPrefix(r.RequestURI, "/") {
 		path, _, _ := strings.Cut(r.RequestURI, "?")
 		return path
+	}
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil && u.Host != "" { // the absolute form, which a client may choose
+		return cmp.Or(u.EscapedPath(), "/")
 	}
 	return cmp.Or(r.URL.EscapedPath(), "/")
 }

@@ -53,6 +53,8 @@ func TestPresentation(t *testing.T) {
 		"path, escaped as sent":     {target: "/v1/a%2fb%20c?q=/x#", fields: []string{"Authorization", "Bearer k"}, want: `"Bearer" "GET" "/v1/a%2fb%20c" [] none false`},
 		"path of a stripped prefix": {fields: []string{"Authorization", "Bearer k"}, edit: func(r *http.Request) { r.URL.Path = "/items" }, want: `"Bearer" "GET" "/v1/items" [] none false`},
 		"path of an absolute form":  {target: "http://example.com/v1/%7e?q", fields: []string{"Authorization", "Bearer k"}, want: `"Bearer" "GET" "/v1/%7e" [] none false`},
+		"absolute form, stripped":   {target: "http://example.com/v1/items?q", fields: []string{"Authorization", "Bearer k"}, edit: func(r *http.Request) { r.URL.Path = "/items" }, want: `"Bearer" "GET" "/v1/items" [] none false`},
+		"absolute form, with user":  {target: "http://u@example.com/v1/%2F", fields: []string{"Authorization", "Bearer k"}, edit: func(r *http.Request) { r.URL.Path, r.URL.RawPath = "/x", "" }, want: `"Bearer" "GET" "/v1/%2F" [] none false`},
 		"no path":                   {fields: []string{"Authorization", "Bearer k"}, edit: func(r *http.Request) { r.RequestURI, r.URL.Path = "http://example.com", "" }, want: `"Bearer" "GET" "/" [] none false`},
 		"path of two slashes":       {target: "//v1//items", fields: []string{"Authorization", "Bearer k"}, want: `"Bearer" "GET" "//v1//items" [] none false`},
 		"all resources":             {method: "OPTIONS", fields: []string{"Authorization", "Bearer k"}, edit: func(r *http.Request) { r.RequestURI, r.URL.Path = "*", "*" }, want: `"Bearer" "OPTIONS" "*" [] none false`},

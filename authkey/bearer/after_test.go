@@ -233,6 +233,11 @@ func TestRevocationsAreDeferred(t *testing.T) {
 	if len(outages) != 1 || !errors.Is(outages[0], store.err) {
 		t.Errorf("told of %v", outages)
 	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel() // who hangs up is no outage that lets a revoked token in
+	if id, err := opened.Authenticate(gone, authkey.NewPresented(g.Mint(nil))); id != nil || !errors.Is(err, authkey.ErrUnavailable) || len(outages) != 1 {
+		t.Errorf("a caller who went away: %v, %v, told of %d outages", id, err, len(outages))
+	}
 	store.err = errors.Join(authkey.ErrRevoked, authkey.ErrUnavailable) // of two that it asked
 	if id, err := opened.Authenticate(t.Context(), authkey.NewPresented(g.Mint(nil))); id != nil || !errors.Is(err, authkey.ErrRevoked) || len(outages) != 1 {
 		t.Errorf("revoked by one name, and nobody can tell by another: %v, %v", id, err)

@@ -82,7 +82,8 @@ func WithRevocations(revocations Revocations) Option {
 
 // WithOpenRevocations lets tokens pass where nobody can tell whether they are revoked: whoever can slow Redis down can
 // then use a revoked one. The function is told of each, to be logged and counted; it must be fast and is called
-// concurrently. It is not called where the limiter has the check, which tells the stage's observers.
+// concurrently. It is not called where the limiter has the check, which tells the stage's observers. A
+// caller who goes away opens nothing.
 func WithOpenRevocations(outage func(error)) Option {
 	return given("WithOpenRevocations", outage, func(v *Verifier, f func(error)) { v.outage = f })
 }

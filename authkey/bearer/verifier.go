@@ -185,7 +185,7 @@ func (v *Verifier) current(ctx context.Context, presentation *authkey.Presentati
 		return k.identity, nil
 	case errors.Is(err, authkey.ErrRevoked):
 		return nil, err
-	case v.outage == nil || !errors.Is(err, authkey.ErrUnavailable):
+	case v.outage == nil || ctx.Err() != nil || !errors.Is(err, authkey.ErrUnavailable): // who hangs up makes no outage
 		return nil, unavailable(err)
 	default:
 		v.outage(err)
