@@ -140,7 +140,8 @@ func (c *oidcCaller) token(t *testing.T) {
 	c.t = t
 	a := c.want("a token", c.bearing("GET", "/v1/search", c.obtain(t, "search")), 200)
 	v := a.decode(t)
-	if v["method"] != "bearer" || v["org"] != "demo" || v["project"] != "demo" || len(v["scopes"].([]any)) != 1 {
+	if v["method"] != "bearer" || v["org"] != "demo" || v["project"] != "demo" || len(v["scopes"].([]any)) != 1 ||
+		v["subject"] != c.ClientID || v["client"] != c.ClientID {
 		t.Errorf("the handler knows %s", a.body)
 	}
 	if got := a.header.Get("RateLimit-Policy"); got != `"requests";q=10;w=10` {

@@ -62,10 +62,12 @@ func (p *provider) text(at demo.Place, s *service) string {
 
 Without a token you are told whom to ask for one:
   curl -si http://%[1]s/v1/search | grep -i www-authenticate
-  curl -s http://%[1]s/.well-known/oauth-protected-resource
+  curl -s http://%[1]s/.well-known/oauth-protected-resource; echo
 
 Ask, and call until the limit of 10 in 10 seconds answers 429:
-  TOKEN=$(curl -sk -u %[4]s:%[5]s -d grant_type=client_credentials -d scope=search -d resource=http://%[1]s %[6]s | grep -o 'ey[^"]*')
+  ask() { curl -sk -u %[4]s:%[5]s -d grant_type=client_credentials -d scope=search -d resource=http://%[1]s %[6]s | grep -o 'ey[^"]*'; }
+  who() { curl -si -H "Authorization: Bearer $1" http://%[1]s/v1/whoami | grep -E '^(HTTP|[{])'; }
+  TOKEN=$(ask); who "$TOKEN"
   for i in $(seq 11); do curl -si -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/search | grep -iE '^(HTTP|ratelimit:|retry-after)'; done
 
 An API key does as well, and where nobody has to be known, nothing:
@@ -76,14 +78,19 @@ A token that is bound to a key, with a proof that works once:
   PROOF=$(curl -s -X POST http://%[1]s/provider/proof)
   for i in 1 2; do echo "$PROOF" | curl -si -X POST -H @- http://%[1]s/v1/payments | grep -iE '^(HTTP|www-authenticate)'; done
 
-Replace the issuer's key: the next tokens are signed by the new one, and those made before still pass:
+Replace the issuer's key: a new token is signed by the new one and passes, and so does the one from before:
   curl -s -X POST http://%[1]s/provider/rotate
+  OLD=$TOKEN; TOKEN=$(ask)
+  who "$TOKEN"; who "$OLD"
 
-End the token: the next request is refused:
-  curl -si -X POST -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/logout
-  curl -si -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/whoami
+End the token: the next request is refused, and only the log of the service says why:
+  curl -si -X POST -H "Authorization: Bearer $TOKEN" http://%[1]s/v1/logout | grep HTTP
+  who "$TOKEN"
 
-End all that the client has, as an operator does; those that it is given from the next second on pass:
-  curl -s -H 'Authorization: Bearer %[8]s' -H 'Content-Type: application/json' -d '{"kind":"subject","issuer":"%[3]s","value":"%[4]s","reason":"try it"}' http://%[1]s/admin/v1/orgs/%[9]s/revocations
+End all that the client has, as an operator does: what it has is refused, what it is given from the next second on passes:
+  TOKEN=$(ask); who "$TOKEN"
+  curl -s -H 'Authorization: Bearer %[8]s' -H 'Content-Type: application/json' -d '{"kind":"subject","issuer":"%[3]s","value":"%[4]s","reason":"try it"}' http://%[1]s/admin/v1/orgs/%[9]s/revocations; echo
+  who "$TOKEN"
+  sleep 1; TOKEN=$(ask); who "$TOKEN"
 `, at.Addr, at.RedisName, p.URL(), authtest.ClientID, authtest.ClientSecret, p.EndpointURL(authtest.EndpointToken), s.key, s.adminToken, demo.Org)
 }

@@ -23,11 +23,12 @@ func (s *Service) text(at Place) string {
 Call until the limit of 10 in 10 seconds answers 429:
   for i in $(seq 11); do curl -si -H 'X-API-Key: %[3]s' http://%[1]s/v1/search | grep -iE '^(HTTP|ratelimit:|retry-after)'; done
 
-Lower it to 2; the next request obeys:
-  curl -s -X PUT -H 'Authorization: Bearer %[4]s' -H 'Content-Type: application/json' -d '{"project":"demo","endpoint":"GET /v1/search","policy":"requests","limit":2,"expires_at":"never","reason":"try it"}' http://%[1]s/admin/v1/orgs/demo/overrides
+Lower it to 2; the next request obeys, as the same calls show:
+  curl -s -X PUT -H 'Authorization: Bearer %[4]s' -H 'Content-Type: application/json' -d '{"project":"demo","endpoint":"GET /v1/search","policy":"requests","limit":2,"expires_at":"never","reason":"try it"}' http://%[1]s/admin/v1/orgs/demo/overrides; echo
+  for i in $(seq 11); do curl -si -H 'X-API-Key: %[3]s' http://%[1]s/v1/search | grep -iE '^(HTTP|ratelimit|retry-after)'; done
 
-See what was counted:
-  curl -s -H 'Authorization: Bearer %[4]s' http://%[1]s/admin/v1/orgs/demo/usage
+See what was counted, which is written each second:
+  curl -s -H 'Authorization: Bearer %[4]s' http://%[1]s/admin/v1/orgs/demo/usage; echo
 
 Administer it from a command line, in another terminal:
   go build -o tollgatectl ./examples/tollgatectl

@@ -32,10 +32,11 @@ const (
 	Project = "demo"
 )
 
-// Failures logs why a request could not be judged.
+// Failures logs why a request could not be judged, and why a credential was refused, which its client is not told: on
+// one line each, whatever a token says of itself, and without secrets.
 var Failures = middleware.ObserverFunc(func(e middleware.Event) {
-	if e.Outcome == middleware.OutcomeFailed {
-		log.Printf("%s: %v", e.Endpoint, e.Err)
+	if e.Outcome == middleware.OutcomeFailed || e.Step == middleware.StepAuthenticate && e.Outcome == middleware.OutcomeRefused {
+		log.Printf("%s: %s: %q", e.Endpoint, e.Outcome, e.Err)
 	}
 })
 

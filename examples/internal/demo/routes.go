@@ -71,17 +71,21 @@ func Public() any { return map[string]any{"message": "no key needed"} }
 // Health answers GET /healthz.
 func Health() any { return map[string]any{"status": "ok"} }
 
-// Whoami answers GET /v1/whoami: what callers may know of themselves.
+// Whoami answers GET /v1/whoami: what callers may know of themselves, with what a token says of them.
 func Whoami(ctx context.Context) any {
 	admission, ok := middleware.FromContext(ctx)
 	if !ok || admission.Identity() == nil {
 		return map[string]any{}
 	}
 	id := admission.Identity()
-	return map[string]any{
+	who := map[string]any{
 		"org": id.Org, "project": id.Project, "key": id.Key, "kind": id.Kind, "method": id.Method,
 		"scopes": id.Scopes, "products": id.Products,
 	}
+	if id.Token != nil {
+		who["subject"], who["client"] = id.Token.Subject, id.Token.Client
+	}
+	return who
 }
 
 func project(ctx context.Context) string {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -54,7 +55,7 @@ type App struct {
 func Run(build func(context.Context, Place) (*App, error)) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, build); err != nil {
+	if err := run(ctx, os.Args, os.Stdout, build); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, err)
 		}
@@ -65,14 +66,15 @@ func Run(build func(context.Context, Place) (*App, error)) {
 // drain is how long open requests and the last flush may take.
 const drain = 10 * time.Second
 
+// run is Run for a command line, the command's name first.
 func run(ctx context.Context, args []string, out io.Writer, build func(context.Context, Place) (*App, error)) (err error) {
-	flags := flag.NewFlagSet("example", flag.ContinueOnError)
+	flags := flag.NewFlagSet(filepath.Base(args[0]), flag.ContinueOnError)
 	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 picks one")
 	url := flags.String("redis", os.Getenv("REDIS_URL"), "redis:// URL; empty runs an embedded Redis in this process")
 	machine := flags.Bool("json", false, "print one line of JSON instead of what to try")
 	// Longer than the library's 50 ms: here client, service and Redis share one machine.
 	budget := flags.Duration("timeout", time.Second, "how long a request waits for Redis")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
 	rdb, name, closeRedis, err := connect(*url)

@@ -43,7 +43,7 @@ func TestRunWarnsOfEviction(t *testing.T) {
 			t.Cleanup(func() { log.SetOutput(os.Stderr) })
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			err := run(ctx, []string{"-addr", "127.0.0.1:0", "-redis", url}, announced{cancel}, withService(func(*Service) http.Handler {
+			err := run(ctx, []string{"quickstart", "-addr", "127.0.0.1:0", "-redis", url}, announced{cancel}, withService(func(*Service) http.Handler {
 				return http.NotFoundHandler()
 			}))
 			if err != nil {
