@@ -21,7 +21,7 @@
 --
 -- An entry is '<stamp> <till> <now> <record>', `now` being when it was last written. Written again, it keeps the later
 -- stamp and the later end, so that no revocation undoes another. What cannot be read counts as EVER, as it does when it
--- is looked up; only 'lift' mends that.
+-- is looked up, and as ending LONGEST from now; only 'lift' mends that.
 
 local EVER, DAY, LONGEST = 9007199254740991, 86400000000, 402 * 86400000000
 local now = redis.call('TIME')
@@ -84,7 +84,7 @@ if stamp < EVER and stamp > now + DAY or till > now + LONGEST then return { -3, 
 if held then
   local before, ends = string.match(held, '^(%d+) (%d+) %d+ ')
   before, ends = whole(before), whole(ends)
-  if not before or not ends then before, ends = EVER, till end
+  if not before or not ends then before, ends = EVER, now + LONGEST end
   if now < ends then stamp, till = math.max(stamp, before), math.max(till, ends) end
 end
 

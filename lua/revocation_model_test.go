@@ -69,7 +69,7 @@ func (m *model) revoked(r lua.Revocation, keep int64) (lua.Revocation, error) {
 		return lua.Revocation{}, lua.ErrRevocationTooFar
 	}
 	if held, ok := m.entries[r.Name]; ok && held.Damaged {
-		r.Before = lua.MaxTime
+		r.Before, r.Until = lua.MaxTime, now+longest
 	} else if ok && held.Until > now {
 		r.Before, r.Until = max(r.Before, held.Before), max(r.Until, held.Until)
 	}
