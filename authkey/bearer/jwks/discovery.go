@@ -76,6 +76,9 @@ func (e *entry) addressIn(document []byte) (string, error) {
 		return "", err
 	}
 	if issuer != e.url {
+		if strings.TrimSuffix(issuer, "/") == strings.TrimSuffix(e.url, "/") {
+			return "", errors.New("it names another issuer: one of the two has a slash at the end")
+		}
 		return "", errors.New("it names another issuer: want the same, byte for byte (RFC 8414, section 3.3)")
 	}
 	address, err := o.Text("jwks_uri", maxURL)

@@ -82,8 +82,8 @@ func TestTheOrderOfDiscovery(t *testing.T) {
 func TestABadDiscoveryDocument(t *testing.T) { // row 75
 	const other = "it names another issuer"
 	for name, test := range map[string]struct{ body, fault string }{
-		"slash":                  {metadata(issuerURL+"/", keysURL).body, other},
-		"host":                   {metadata("https://issuer.example.net", keysURL).body, other},
+		"slash":                  {metadata(issuerURL+"/", keysURL).body, "a slash at the end"},
+		"host":                   {metadata("https://issuer.example.net", keysURL).body, other + ": want the same"},
 		"host in capitals":       {metadata("https://ISSUER.example", keysURL).body, other},
 		"port":                   {metadata("https://issuer.example:443", keysURL).body, other},
 		"http":                   {metadata("http://issuer.example", keysURL).body, other},

@@ -46,7 +46,11 @@ func within(list []netip.Prefix, addr netip.Addr) bool {
 type refusedError struct{ to string }
 
 func (e *refusedError) Error() string {
-	return fmt.Sprintf("%s is no public address: WithPrivateNetworks allows those that an issuer is meant to have", e.to)
+	text := e.to + " is no public address: WithPrivateNetworks allows those that an issuer is meant to have"
+	if at, err := netip.ParseAddrPort(e.to); err == nil && at.Addr().Unmap().IsLoopback() {
+		text += ", WithLoopback this machine"
+	}
+	return text
 }
 
 // admits reports whether an address may be dialled. An IPv4 address that is written as an IPv6 one is that address, and

@@ -146,8 +146,8 @@ func TestEveryWayToDialIsGuarded(t *testing.T) {
 		"DialTLS":        {DialTLS: old},
 	} {
 		_, err := newCache(t, transport).URL(keysURL).Keys(t.Context(), header("a"))
-		if err == nil || !strings.Contains(err.Error(), "127.0.0.1:443 is no public address") {
-			t.Errorf("%s: %v, want a refusal", name, err)
+		if err == nil || !strings.Contains(err.Error(), "127.0.0.1:443 is no public address") || !strings.Contains(err.Error(), "WithLoopback") {
+			t.Errorf("%s: %v, want a refusal that tells what allows this machine", name, err)
 		}
 	}
 }
