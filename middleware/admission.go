@@ -238,7 +238,9 @@ func (a *Admission) authenticate(header http.Header, authenticator Authenticator
 			identity, refusal = a.identify(authenticator, presented)
 		}
 	case refusal.Code == CodeMissing && a.authenticator == nil && a.config.anonymous != nil:
-		identity, authenticator, refusal = a.config.anonymous, nil, nil // whom nobody can read anew
+		if identity, refusal = a.config.nobody(a.request); refusal == nil {
+			authenticator = nil // who could read nobody anew
+		}
 	}
 	a.setIdentity(identity)
 	if refusal != nil {

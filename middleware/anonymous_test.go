@@ -24,8 +24,9 @@ func TestAnonymous(t *testing.T) {
 	}{
 		"nobody":                    {by: authkey.MethodAnonymous},
 		"an empty field":            {fields: []string{"X-Api-Key", ""}, by: authkey.MethodAnonymous},
-		"a scheme that is not read": {fields: []string{"Authorization", "Digest x"}, by: authkey.MethodAnonymous},
-		"DPoP, which is not read":   {fields: []string{"Authorization", "DPoP x"}, by: authkey.MethodAnonymous},
+		"an empty Authorization":    {fields: []string{"Authorization", ""}, by: authkey.MethodAnonymous},
+		"a scheme that is not read": {fields: []string{"Authorization", "Digest x"}, status: 401, code: middleware.CodeInvalid},
+		"DPoP, which is not read":   {fields: []string{"Authorization", "DPoP x"}, status: 401, code: middleware.CodeInvalid},
 		"a good one":                {fields: []string{"X-Api-Key", goodKey}, by: "key"},
 		"a bad one":                 {fields: []string{"X-Api-Key", "nobody"}, status: 401, code: middleware.CodeInvalid},
 		"a bad one by bearer":       {fields: []string{"Authorization", "Bearer nobody"}, status: 401, code: middleware.CodeInvalid},
