@@ -99,11 +99,12 @@ type reader struct {
 func (r *reader) first(names Names) (string, json.RawMessage) {
 	for _, name := range names {
 		value, err := r.token.Find(name)
-		if err != nil {
-			r.fail(name, "an object on the way to it")
-		}
 		if value != nil {
 			return name, value
+		}
+		within := func(other string) bool { return strings.HasPrefix(name, other+".") }
+		if err != nil && !slices.ContainsFunc(names, within) { // else what is on the way is the other
+			r.fail(name, "an object on the way to it")
 		}
 	}
 	return "", nil

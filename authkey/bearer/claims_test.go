@@ -201,6 +201,13 @@ func TestReadsClaimsByPath(t *testing.T) {
 		})
 	}
 	judge(t, g.verifier, g.Mint(nested(authtest.Claims{"roles": 1})), nil, authkey.ErrMalformed)
+	either := newGate(t, func(i *bearer.Issuer) { i.Org, i.Claims.Org = "", bearer.Names{"org.id", "org"} })
+	for _, said := range []any{"acme", authtest.Claims{"id": "acme"}} {
+		if id := judge(t, either.verifier, either.Mint(authtest.Claims{"org": said}), nil, nil); id.Org != "acme" {
+			t.Errorf("org %v is %q", said, id.Org)
+		}
+	}
+	judge(t, either.verifier, either.Mint(authtest.Claims{"org": 1}), nil, authkey.ErrMalformed)
 	for _, odd := range []any{"roles", 1, nil, []string{"roles"}} { // no object on the way
 		judge(t, g.verifier, g.Mint(nested(odd)), nil, authkey.ErrMalformed)
 	}

@@ -2,6 +2,7 @@ package bearer_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"fmt"
 	"strings"
@@ -142,6 +143,27 @@ func TestMalformedOpaqueToken(t *testing.T) {
 	for _, refusal := range []error{authkey.ErrMalformed, authkey.ErrUnknown} {
 		v := newVerifier(t, g.clock, nil, bearer.WithIntrospection(bearer.Issuer{URL: g.config.URL, Org: org}, &endpoint{err: refusal}))
 		judge(t, v, "ju$nk", nil, refusal)
+	}
+}
+
+// hung are Revocations that say nothing in time.
+type hung struct{ slow }
+
+func (hung) Check(ctx context.Context, _ string, _ *authkey.Token) error {
+	<-ctx.Done()
+	return fmt.Errorf("%w: %w", authkey.ErrUnavailable, ctx.Err())
+}
+
+// TestOpenWithinOnesOwnTime: the verifier's own time is no caller who hangs up.
+func TestOpenWithinOnesOwnTime(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, hour)
+	told := 0
+	v := newVerifier(t, g.clock, []bearer.Issuer{g.config}, bearer.WithRevocations(hung{}), bearer.WithTimeout(time.Millisecond),
+		bearer.WithOpenRevocations(func(error) { told++ }))
+	judge(t, v, g.Mint(nil), nil, nil)
+	if told != 1 {
+		t.Errorf("told of %d outages, want 1", told)
 	}
 }
 

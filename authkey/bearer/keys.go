@@ -62,7 +62,7 @@ type KeySet struct {
 	skipped int
 }
 
-// NewKeySet returns a set of 1 to 100 keys, and keeps nothing that the caller may change. Two may have one ID only if their
+// NewKeySet returns a set of 1 to 100 keys, and keeps no bytes of the caller's secrets. Two may have one ID only if their
 // algorithms differ, and none fits both. The error joins all that is wrong with them.
 func NewKeySet(keys ...Key) (*KeySet, error) {
 	var faults []error

@@ -117,6 +117,7 @@ func (v *Verifier) Refresh(ctx context.Context, presented authkey.Presented, _ *
 }
 
 func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented, use bool) (*authkey.Identity, error) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	text := presented.Reveal()
@@ -131,7 +132,7 @@ func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented
 	if err != nil {
 		return nil, err
 	}
-	identity, err := v.current(ctx, presented.Presentation(), known)
+	identity, err := v.current(ctx, caller, presented.Presentation(), known)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +174,8 @@ func (v *Verifier) identify(ctx context.Context, text string) (*known, error) {
 }
 
 // current returns the identity of a token that is not revoked, or that somebody else will look up.
-func (v *Verifier) current(ctx context.Context, presentation *authkey.Presentation, k *known) (*authkey.Identity, error) {
+// caller is the context without the verifier's own time: who hangs up makes no outage.
+func (v *Verifier) current(ctx, caller context.Context, presentation *authkey.Presentation, k *known) (*authkey.Identity, error) {
 	if v.revocations == nil {
 		return k.identity, nil
 	}
@@ -185,7 +187,7 @@ func (v *Verifier) current(ctx context.Context, presentation *authkey.Presentati
 		return k.identity, nil
 	case errors.Is(err, authkey.ErrRevoked):
 		return nil, err
-	case v.outage == nil || ctx.Err() != nil || !errors.Is(err, authkey.ErrUnavailable): // who hangs up makes no outage
+	case v.outage == nil || caller.Err() != nil || !errors.Is(err, authkey.ErrUnavailable):
 		return nil, unavailable(err)
 	default:
 		v.outage(err)

@@ -16,7 +16,8 @@
 // which is 10 minutes where the answer's Cache-Control names no max-age, and used for an hour more where that fails.
 // A key that is not in the set is looked for at once, but no sooner than 30 s after the last attempt: so a new key is
 // seen within that time whoever else asks for keys that do not exist, and those cost an issuer two fetches a minute, also
-// where there are more issuers than WithIssuers has room for. Such keys do not make one that is in use give way.
+// where there are more issuers than WithIssuers has room for: what gives way to others comes back with the keys that it
+// had while these are fresh.
 // Nobody waits for a permit, and for a fetch that is under way no longer than 3 s. A key that was removed is trusted
 // until the next refresh; Cache.Invalidate does not wait for that.
 //
@@ -111,14 +112,31 @@ func (c *Cache) enter(p place, fault error) *entry {
 	}
 	now := time.Now()
 	e := &entry{place: p, name: nameOf(p.url), fault: fault, trace: c.gone[p]}
-	if now.Before(e.next) || len(c.entries) >= c.issuers && !c.makeRoom(now) {
+	back := e.kept != nil && now.Before(e.kept.stale)
+	if now.Before(e.next) && !back || len(c.entries) >= c.issuers && !c.makeRoom(now) {
 		e.evicted, e.err = true, cmp.Or(e.err, errRoom)
 		return e
 	}
 	delete(c.gone, p)
 	e.client = c.clientFor(p.settings)
+	if back {
+		c.restore(e, now)
+	}
 	c.entries[p] = e
 	return e
+}
+
+// restore gives an entry that gave way the set that it had, which is fresh, as if it had stayed. c.mu is held.
+func (c *Cache) restore(e *entry, now time.Time) {
+	e.held.Store(e.kept)
+	e.absent, e.attempted = map[uint64]bool{}, e.began
+	if e.failures == 0 { // else the last attempt failed, whoever gave way
+		e.next, e.err = time.Time{}, nil
+	}
+	if !c.closed {
+		e.timer = time.AfterFunc(e.kept.stale.Sub(now), func() { c.refresh(e) })
+	}
+	e.kept = nil
 }
 
 // makeRoom has the entry give way that is unused longest, if it can: what tokens with made-up keys brought in goes before

@@ -247,10 +247,11 @@ func WithWait(d time.Duration) Option {
 	})
 }
 
-// WithIssuers bounds how many issuers are in memory: 1 to 100,000. The one whose keys were found by nobody, or longest
-// ago, gives way to another, and is fetched again when it is asked for, but no sooner than the cool-down after its last
-// fetch began: until then, and where 16 times as many gave way within one cool-down, the error is
-// authkey.ErrUnavailable. So have room for all that are in use at a time. Default 1,000.
+// WithIssuers bounds how many issuers are followed: 1 to 100,000. The one whose keys were found by nobody, or longest
+// ago, gives way to another. When it is asked for, it comes back with the keys that it had while these are fresh; else
+// it is fetched again, but no sooner than the cool-down after its last fetch began: until then, and where 16 times as
+// many gave way within one cool-down, whose keys are remembered besides, the error is authkey.ErrUnavailable. Anybody can
+// have an issuer followed by a token that names it. So have room for all that are in use at a time. Default 1,000.
 func WithIssuers(n int) Option {
 	return optionFunc(func(c *config) error {
 		c.issuers = n

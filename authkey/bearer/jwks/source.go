@@ -149,6 +149,8 @@ type trace struct {
 	failures int       // in a row
 	err      error     // of the last attempt
 	endpoint           // as the discovery document said
+	kept     *held     // what it had
+	began    time.Time // its last attempt
 }
 
 // held is a set in memory. Immutable.
@@ -188,6 +190,7 @@ func (e *entry) drop() {
 // evict makes an entry one that nobody asks any more: sources enter another. Cache.mu is held.
 func (e *entry) evict() {
 	e.evicted = true
+	e.kept, e.began = e.held.Load(), e.attempted
 	e.drop()
 	if e.attempted.IsZero() {
 		return
