@@ -108,8 +108,8 @@ func (p Presented) In(presentation *Presentation) Presented {
 // Presentation returns what came with the credential; nil where nothing is known.
 func (p Presented) Presentation() *Presentation { return p.presentation }
 
-// ProofError refuses a token whose proof of possession is bad, or lacks a nonce (RFC 9449). It is none of the others: a proof
-// that is bad is no guess.
+// ProofError refuses a token whose proof of possession is bad, or lacks a nonce (RFC 9449). It is none of the others: a
+// proof that is bad is no guess.
 type ProofError struct {
 	// Code is what the client is told: "invalid_dpop_proof" or "use_dpop_nonce".
 	Code string

@@ -11,8 +11,8 @@ import (
 // WithAnonymous lets requests pass that show no credential at all, as an identity of the org and the project, both
 // needed, that all of them share: its Method is authkey.MethodAnonymous, its Kind is publishable, and it has no scopes
 // and nothing else. A credential that is not good is refused all the same, so that nobody is anonymous by mistake, and
-// so is an Authorization field of a scheme that no source reads. Where something is required that it lacks, the answer is 401 without an
-// error. Pages may read its responses by CORS.Origins alone.
+// so is an Authorization field of a scheme that no source reads. Where something is required that it lacks, the answer
+// is 401 without an error. Pages may read its responses by CORS.Origins alone.
 //
 // A limit ByProject, ByKey or ByOrg is one for all anonymous callers together; let LimitBy stand before it to share it.
 func WithAnonymous(org, project string) Option {

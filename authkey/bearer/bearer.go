@@ -28,8 +28,9 @@ import (
 // Introspector tells what a token says that is no JWT; authkey/bearer/introspect asks an endpoint of RFC 7662.
 // Implementations are safe for concurrent use.
 type Introspector interface {
-	// Introspect returns the claims of a token that is active. Errors: authkey.ErrUnknown for one that is not, authkey.ErrMalformed for what can be none,
-	// authkey.ErrUnavailable where nobody can tell. What the claims come to is judged on each call.
+	// Introspect returns the claims of a token that is active. Errors: authkey.ErrUnknown for one that is not,
+	// authkey.ErrMalformed for what can be none, authkey.ErrUnavailable where nobody can tell. What the claims come to
+	// is judged on each call.
 	Introspect(ctx context.Context, token string) (map[string]json.RawMessage, error)
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -49,7 +48,7 @@ func certified(presentation *authkey.Presentation, thumbprint string) error {
 	}
 	sum := sha256.Sum256(presentation.Certificate.Raw)
 	if subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(thumbprint)) != 1 {
-		return fmt.Errorf("%w: token: %w", authkey.ErrUnknown, errors.New("it is bound to another certificate"))
+		return fmt.Errorf("%w: token: it is bound to another certificate", authkey.ErrUnknown)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/internal/jose"
@@ -131,13 +132,11 @@ func (r *reader) text(most int, names ...string) string {
 // plainText returns a JSON string of 1 to most bytes, without control characters.
 func plainText(value json.RawMessage, most int) (string, bool) {
 	text, ok := jose.Unquote(value)
-	if !ok || text == "" || len(text) > most || strings.ContainsFunc(text, isControl) {
+	if !ok || text == "" || len(text) > most || strings.ContainsFunc(text, unicode.IsControl) {
 		return "", false
 	}
 	return text, true
 }
-
-func isControl(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }
 
 // words returns a claim that is a list of strings, or a string of words.
 func (r *reader) words(names Names) []string {
@@ -158,7 +157,7 @@ func wordsOf(value json.RawMessage) ([]string, bool) {
 		return jose.TextsOf(value, maxID)
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }) // not at the other spaces of Unicode: RFC 6749, section 3.3
-	return words, len(words) <= maxWords && !strings.ContainsFunc(text, isControl)
+	return words, len(words) <= maxWords && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // roles returns a claim of roles, which may be objects.

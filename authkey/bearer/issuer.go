@@ -92,8 +92,9 @@ type Issuer struct {
 // issuer is an Issuer in the form that is looked up. Immutable.
 type issuer struct {
 	Issuer
-	names  map[string]bool // that must not be there in another case
-	folded []string        // the same
+	introspected bool
+	names        map[string]bool // that must not be there in another case
+	folded       []string        // the same
 }
 
 // reserved are the claims that are read whatever Claims says.
@@ -106,9 +107,7 @@ var reserved = []string{
 // no audience, since the endpoint knows who asks.
 func (i Issuer) compile(introspected bool) (*issuer, error) {
 	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: issuer %.60q: "+format, append([]any{authkey.ErrInvalid, i.URL}, args...)...))
-	}
+	fault := func(format string, args ...any) { faults = append(faults, i.invalid(format, args...)) }
 	if u, err := url.Parse(i.URL); err != nil || len(i.URL) > maxURL || u.Scheme == "" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		fault("URL: want a URL of up to %d bytes, without user, query and fragment", maxURL)
 	}
@@ -140,12 +139,16 @@ func (i Issuer) compile(introspected bool) (*issuer, error) {
 			fault("Claims, Require: %.40q is no name, nor names with dots between them, of up to %d bytes", name, maxName)
 		}
 	}
-	c := &issuer{Issuer: i.filled(), names: map[string]bool{}}
+	c := &issuer{Issuer: i.filled(), introspected: introspected, names: map[string]bool{}}
 	c.folded = slices.Concat(reserved, c.Claims.tops(), slices.Collect(maps.Keys(i.Require)))
 	for _, name := range c.folded {
 		c.names[name] = true
 	}
 	return c, errors.Join(faults...)
+}
+
+func (i *Issuer) invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: issuer %.60q: "+format, append([]any{authkey.ErrInvalid, i.URL}, args...)...)
 }
 
 // filled returns a copy with the defaults in place.
@@ -168,9 +171,7 @@ func (i Issuer) filled() Issuer {
 // sign with it as with a secret (RFC 8725, section 2.1).
 func (i *Issuer) checkKeys() error {
 	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%w: issuer %.60q: "+format, append([]any{authkey.ErrInvalid, i.URL}, args...)...))
-	}
+	fault := func(format string, args ...any) { faults = append(faults, i.invalid(format, args...)) }
 	secrets := 0
 	for _, algorithm := range i.Algorithms {
 		known, symmetric := jose.Known(algorithm)

@@ -27,7 +27,7 @@ type known struct {
 
 // judge looks at everything that a token says which needs no key and no one else. It makes no I/O, so that it stands
 // before the look for a key: what is refused here costs nobody a request.
-func (i *issuer) judge(claims jose.Object, now time.Time, introspected bool) (*known, error) {
+func (i *issuer) judge(claims jose.Object, now time.Time) (*known, error) {
 	if err := i.exact(claims); err != nil {
 		return nil, err
 	}
@@ -36,10 +36,10 @@ func (i *issuer) judge(claims jose.Object, now time.Time, introspected bool) (*k
 	if err := j.read(claims); err != nil {
 		return nil, err
 	}
-	if err := i.complete(j, claims, introspected); err != nil {
+	if err := i.complete(j, claims); err != nil {
 		return nil, err
 	}
-	if !i.meant(j.token.Audience, introspected) {
+	if !i.meant(j.token.Audience) {
 		return nil, fmt.Errorf("%w: token: it is for another audience", authkey.ErrUnknown)
 	}
 	for path, want := range i.Require {
@@ -89,14 +89,14 @@ func (j *judged) read(claims jose.Object) (err error) {
 var needed = []string{"iss", "exp", "aud", "sub", "client_id", "iat", "jti"}
 
 // complete refuses tokens that lack a claim, and ID tokens.
-func (i *issuer) complete(j *judged, claims jose.Object, introspected bool) error {
+func (i *issuer) complete(j *judged, claims jose.Object) error {
 	lacks := func(name string) error {
 		return fmt.Errorf("%w: token: claim %q is not there", authkey.ErrMalformed, name)
 	}
 	if j.token.Subject == "" && j.token.Client == "" { // else strangers would share a limit
 		return lacks("sub")
 	}
-	if err := accessToken(claims, j.binding); err != nil || introspected {
+	if err := accessToken(claims, j.binding); err != nil || i.introspected {
 		return err
 	}
 	if i.Profile == AccessTokens {
@@ -146,8 +146,8 @@ func accessToken(claims jose.Object, bound binding) error {
 }
 
 // meant reports whether the audiences are the service's.
-func (i *issuer) meant(audience []string, introspected bool) bool {
-	if introspected && len(i.Audiences) == 0 {
+func (i *issuer) meant(audience []string) bool {
+	if i.introspected && len(i.Audiences) == 0 {
 		return true
 	}
 	has := func(own string) bool { return slices.Contains(audience, own) }

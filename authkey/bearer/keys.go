@@ -25,7 +25,8 @@ type Header struct {
 }
 
 // KeySource has the keys of one issuer. A *KeySet is one, for keys that never change; authkey/bearer/jwks has those
-// that follow an issuer. New asks a source that has an Err() error method for its own faults. Implementations are safe for concurrent use.
+// that follow an issuer. New asks a source that has an Err() error method for its own faults. Implementations are safe
+// for concurrent use.
 type KeySource interface {
 	// Keys returns the set that is current, from memory. Where that has no key for the header, it may look for a
 	// newer one, within ctx; it returns the set that there is when it finds none. The same set is the same

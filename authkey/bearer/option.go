@@ -90,8 +90,8 @@ func WithOpenRevocations(outage func(error)) Option {
 
 // WithIntrospection takes tokens that are no JWTs, see IsToken, by asking what they say; where there are no issuers
 // besides, all tokens. The issuer needs no Keys. Its Audiences may be empty, for many endpoints tell only what is meant
-// for who asks; iss, exp and aud are judged where the answer has them. It needs sub or client_id, and has to be of an access token as
-// far as it says: see Compatible.
+// for who asks; iss, exp and aud are judged where the answer has them. It needs sub or client_id, and has to be of an
+// access token as far as it says: see Compatible.
 func WithIntrospection(i Issuer, introspector Introspector) Option {
 	return given("WithIntrospection", introspector, func(v *Verifier, p Introspector) {
 		v.opaque, v.introspector = &issuer{Issuer: i}, p

@@ -173,8 +173,8 @@ func (v *Verifier) identify(ctx context.Context, text string) (*known, error) {
 	return k, err
 }
 
-// current returns the identity of a token that is not revoked, or that somebody else will look up.
-// caller is the context without the verifier's own time: who hangs up makes no outage.
+// current returns the identity of a token that is not revoked, or that somebody else will look up. caller is the
+// context without the verifier's own time: who hangs up makes no outage.
 func (v *Verifier) current(ctx, caller context.Context, presentation *authkey.Presentation, k *known) (*authkey.Identity, error) {
 	if v.revocations == nil {
 		return k.identity, nil

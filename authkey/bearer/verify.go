@@ -24,10 +24,8 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 	if err != nil {
 		return nil, signer{}, fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
 	}
-	for _, name := range []string{"jwk", "jku", "x5u", "x5c"} {
-		if token.Header[name] != nil {
-			return nil, signer{}, fmt.Errorf("%w: token: its header brings a key by %q", authkey.ErrMalformed, name)
-		}
+	if err := token.BringsNoKey(); err != nil {
+		return nil, signer{}, fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
 	}
 	claims, err := jose.ReadObject(token.Payload)
 	if err != nil {
@@ -43,7 +41,7 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 	if token.HasKeyID && token.KeyID == "" {
 		return nil, s, fmt.Errorf("%w: token: its kid is empty", authkey.ErrMalformed)
 	}
-	k, err := s.issuer.judge(claims, v.now(), false)
+	k, err := s.issuer.judge(claims, v.now())
 	if err != nil {
 		return nil, s, err
 	}
@@ -78,7 +76,7 @@ func (v *Verifier) introspect(ctx context.Context, text string) (*known, error) 
 	if iss, ok := jose.Unquote(claims["iss"]); claims["iss"] != nil && (!ok || iss != v.opaque.URL) {
 		return nil, fmt.Errorf("%w: token: it is of another issuer", authkey.ErrUnknown)
 	}
-	k, err := v.opaque.judge(claims, v.now(), true)
+	k, err := v.opaque.judge(claims, v.now())
 	if err != nil {
 		return nil, err
 	}

@@ -132,10 +132,8 @@ func (v *verifier) verify(text string) (object, error) {
 
 // keyOf returns the key that a header names, if the header asks for nothing else.
 func (v *verifier) keyOf(token *jose.Compact) (*jose.Key, error) {
-	for _, name := range []string{"jwk", "jku", "x5u", "x5c"} {
-		if token.Header[name] != nil {
-			return nil, fmt.Errorf("remotestore: the token's header has %q", name)
-		}
+	if err := token.BringsNoKey(); err != nil {
+		return nil, fmt.Errorf("remotestore: the token: %w", err)
 	}
 	if !v.accepts(token.Type) {
 		return nil, errors.New("remotestore: the token is of another type")

@@ -58,7 +58,8 @@
 // orgs, and it gets no scope that he has not. The service itself refuses admin keys, and the admin route all others.
 //
 // There is no default credential. Each change is written to the audit trail, by the script that makes it, with the
-// actor's name, the X-Request-Id of the answer and the address of the connection or, from behind proxies that [WithTrustedProxies] names, of who is there.
+// actor's name, the X-Request-Id of the answer and the address of the connection or, from behind proxies that
+// [WithTrustedProxies] names, of who is there.
 //
 // # Writing without losing
 //

@@ -14,8 +14,9 @@ import (
 // is the only one that he may touch, its scopes are what he may do, and the audit trail knows him as "key:" and
 // the key's id. Keys of other kinds are invalid here, as admin keys are where the service itself is called; so the
 // verifier must be one for admin keys. A key with Networks is good from these alone, which is 403 elsewhere; the trusted
-// networks are those of your own proxies, as middleware.WithTrustedProxies has them. Each request costs a look-up, and two the first time, so that a key that is
-// revoked is refused from then on. New tells that the verifier is nil. Safe for concurrent use.
+// networks are those of your own proxies, as middleware.WithTrustedProxies has them. Each request costs a look-up, and
+// two the first time, so that a key that is revoked is refused from then on. New tells that the verifier is nil. Safe
+// for concurrent use.
 func Keys(verifier middleware.Authenticator, trusted ...netip.Prefix) Authorizer {
 	return &adminKeys{verifier, trusted}
 }

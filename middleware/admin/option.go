@@ -206,8 +206,9 @@ func WithRequiredPreconditions() Option {
 // replica: a request that is sent again with the same one, of 1 to 128 visible ASCII characters, does nothing for 24
 // hours. If the first succeeded, it is 409 "secret_already_issued" with the members key and credential or, of a
 // revocation, 200 with the first answer; while that is under way, and for up to 30 seconds after it ended without an
-// answer, 409 "in_progress"; with another body, 422 "idempotency_mismatch". A request that was refused may be sent again. Each costs two calls of Redis. Without the
-// option a request with the field is 400: it would promise what nobody keeps.
+// answer, 409 "in_progress"; with another body, 422 "idempotency_mismatch". A request that was refused may be sent
+// again. Each costs two calls of Redis. Without the option a request with the field is 400: it would promise what
+// nobody keeps.
 func WithIdempotency(rdb redis.UniversalClient) Option {
 	return optionFunc(func(c *config) error {
 		conn, err := lua.NewConn(rdb)

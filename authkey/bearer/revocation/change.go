@@ -164,7 +164,8 @@ func (s *Store) Lift(ctx context.Context, org string, kind Kind, issuer, value s
 
 // List returns up to limit revocations of an org that have not ended, 1 to authkey.MaxPage, by when they end. cursor is
 // "" or what was returned as next, which is "" at the end. What is written meanwhile may be missing, or be there twice;
-// what anybody else has put into Redis may be missing, although it refuses. One round trip. Errors: authkey.ErrInvalid, also for a cursor that is none; authkey.ErrUnavailable.
+// what anybody else has put into Redis may be missing, although it refuses. One round trip. Errors: authkey.ErrInvalid,
+// also for a cursor that is none; authkey.ErrUnavailable.
 func (s *Store) List(ctx context.Context, org, cursor string, limit int) (all []Revocation, next string, err error) {
 	after, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {

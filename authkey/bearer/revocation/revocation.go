@@ -14,8 +14,9 @@
 //
 // What cannot be read refuses: all tokens of its name until it is lifted and, where the key of an org holds something
 // else than it should, all of the org until an operator deletes that key. So is everybody refused where Redis does not
-// answer, unless bearer.WithOpenRevocations says otherwise. This Redis must not drop keys when its memory is full (ratelimit.CheckStorage tells), for a revocation that
-// is gone lets its tokens in again; a failover to a replica that lags behind may lose the last ones.
+// answer, unless bearer.WithOpenRevocations says otherwise. This Redis must not drop keys when its memory is full
+// (ratelimit.CheckStorage tells), for a revocation that is gone lets its tokens in again; a failover to a replica that
+// lags behind may lose the last ones.
 //
 // Do not use it for keys of the API: those are revoked by their authkey.Issuer.
 package revocation

@@ -40,9 +40,9 @@ type Compact struct {
 var registered = []string{"alg", "kid", "typ", "cty", "crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c"}
 
 // Parse takes a token of up to most bytes apart: three parts of canonical base64url (RFC 4648, section 5), which is
-// without padding, line breaks and stray bits; a header of up to 2 KiB of those, in which crit, b64, zip and enc are refused,
-// since whoever does not know them must not accept them, and names in another case. Its errors repeat nothing of the
-// token.
+// without padding, line breaks and stray bits; a header of up to 2 KiB of those, in which crit, b64, zip and enc are
+// refused, since whoever does not know them must not accept them, and names in another case. Its errors repeat nothing
+// of the token.
 func Parse(token string, most int) (Compact, error) {
 	if len(token) > most {
 		return Compact{}, fmt.Errorf("jose: the token has more than %d bytes", most)
@@ -88,6 +88,17 @@ func (c *Compact) readHeader() (err error) {
 	typ, err := c.Header.Text("typ", maxType)
 	c.Type = MediaType(typ)
 	return err
+}
+
+// BringsNoKey refuses a header with a key, or with the address of one: whoever verifies by it trusts the sender (RFC
+// 8725, section 3.10).
+func (c *Compact) BringsNoKey() error {
+	for _, name := range []string{"jwk", "jku", "x5u", "x5c"} {
+		if c.Header[name] != nil {
+			return fmt.Errorf("jose: the header brings a key by %q", name)
+		}
+	}
+	return nil
 }
 
 // MediaType returns a typ in lower case and without "application/" before it (RFC 7515, section 4.1.9).

@@ -24,8 +24,9 @@ type Key struct {
 	Public any
 }
 
-// algorithms tells how to verify, and which keys fit: cheap, for that is asked of each token. golang-jwt takes any length of salt for PS256 and
-// its kin; RFC 7518, section 3.5, that of the hash. RFC 9864 calls EdDSA with its curve Ed25519.
+// algorithms tells how to verify, and which keys fit: cheap, for that is asked of each token. golang-jwt takes any
+// length of salt for PS256 and its kin; RFC 7518, section 3.5, that of the hash. RFC 9864 calls EdDSA with its curve
+// Ed25519.
 var algorithms = map[string]struct {
 	method jwt.SigningMethod
 	fits   func(key any) bool

@@ -69,8 +69,9 @@ func (t *texts) keep(value json.RawMessage) (text string, ok bool) {
 const usual, maxRoom = 40, 64
 
 // ReadObject reads a document that is one object (RFC 8259), and nothing after it: of valid UTF-8, with no name
-// twice in any object, up to 256 members, 16 levels deep, with numbers of up to 64 bytes that a double holds, since some readers
-// refuse others (RFC 8259, section 6). Its errors repeat nothing of the document, which must not be changed afterwards.
+// twice in any object, up to 256 members, 16 levels deep, with numbers of up to 64 bytes that a double holds, since some
+// readers refuse others (RFC 8259, section 6). Its errors repeat nothing of the document, which must not be changed
+// afterwards.
 // Cost: the map, and one allocation for its names if they are short.
 func ReadObject(document []byte) (Object, error) {
 	object := make(Object, min(len(document)/usual, maxRoom))

@@ -180,7 +180,8 @@ func planFailed(err error) error {
 }
 
 // planOfKey returns the plan that limits are looked at under: the one that is asked for, else that of the key or, as for
-// every key that has none, that of the project; as far as they are known. Error: also authkey.ErrUnknown, for a key that is not of the project.
+// every key that has none, that of the project; as far as they are known. Error: also authkey.ErrUnknown, for a key
+// that is not of the project.
 func (s *Resources) planOfKey(c *rest.Call, q rest.Query, key string) (string, error) {
 	name, given := q.Given("plan")
 	if given && c.Actor.Org != "" {
