@@ -16,11 +16,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/clientauth"
 )
 
 const (
 	assertionLife = time.Minute
-	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	minRSA        = 2048 // RFC 7518, section 3.3
 )
 
@@ -45,20 +45,18 @@ type Assertion struct {
 func PrivateKeyJWT(id string, key crypto.Signer, a Assertion) Client {
 	return Client{
 		method: "private_key_jwt",
-		fault:  errors.Join(checkID("PrivateKeyJWT", id), a.check(key)),
+		fault:  errors.Join(invalid("PrivateKeyJWT", clientauth.CheckID(id)), a.check(key)),
 		prove: func(address string, form url.Values, _ http.Header) error {
 			assertion, err := a.sign(key, id, address, time.Now())
-			form.Set("client_id", id)
-			form.Set("client_assertion_type", assertionType)
-			form.Set("client_assertion", assertion)
+			clientauth.Assert(form, id, assertion)
 			return err
 		},
 	}
 }
 
 func (a Assertion) check(key crypto.Signer) error {
-	if a.KeyID != "" && !printable(a.KeyID, maxID) || a.Audience != "" && !printable(a.Audience, maxText) {
-		return fmt.Errorf("%w: PrivateKeyJWT: KeyID, Audience: want up to %d and %d printable ASCII characters", authkey.ErrInvalid, maxID, maxText)
+	if a.KeyID != "" && !clientauth.Printable(a.KeyID, clientauth.MaxID) || a.Audience != "" && !clientauth.Printable(a.Audience, maxText) {
+		return fmt.Errorf("%w: PrivateKeyJWT: KeyID, Audience: want up to %d and %d printable ASCII characters", authkey.ErrInvalid, clientauth.MaxID, maxText)
 	}
 	fits := false
 	switch private := key.(type) {

@@ -5,15 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
-)
-
-// Bounds of what a client is named and authenticated by, in bytes.
-const (
-	maxID     = 256
-	maxSecret = 4 << 10
+	"github.com/tollgate-go/tollgate/authkey/internal/clientauth"
 )
 
 // Client is a client that is registered at an authorization server, with its way to prove itself (RFC 6749, section
@@ -33,8 +27,7 @@ func SecretBasic(id, secret string) Client {
 		method: "client_secret_basic",
 		fault:  checkSecret("SecretBasic", id, secret),
 		prove: func(_ string, _ url.Values, header http.Header) error {
-			basic := http.Request{Header: header}
-			basic.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+			clientauth.Basic(header, id, secret)
 			return nil
 		},
 	}
@@ -47,8 +40,7 @@ func SecretPost(id, secret string) Client {
 		method: "client_secret_post",
 		fault:  checkSecret("SecretPost", id, secret),
 		prove: func(_ string, form url.Values, _ http.Header) error {
-			form.Set("client_id", id)
-			form.Set("client_secret", secret)
+			clientauth.Post(form, id, secret)
 			return nil
 		},
 	}
@@ -67,21 +59,13 @@ func (c Client) check() error {
 }
 
 func checkSecret(name, id, secret string) error {
-	var fault error
-	if !printable(secret, maxSecret) {
-		fault = fmt.Errorf("%w: %s: secret: want 1 to %d printable ASCII characters", authkey.ErrInvalid, name, maxSecret)
-	}
-	return errors.Join(checkID(name, id), fault)
+	return errors.Join(invalid(name, clientauth.CheckID(id)), invalid(name, clientauth.CheckSecret(secret)))
 }
 
-func checkID(name, id string) error {
-	if !printable(id, maxID) {
-		return fmt.Errorf("%w: %s: client ID: want 1 to %d printable ASCII characters", authkey.ErrInvalid, name, maxID)
+// invalid says of what a fault is; nil of none.
+func invalid(name string, fault error) error {
+	if fault == nil {
+		return nil
 	}
-	return nil
-}
-
-// printable reports whether a text is VSCHAR of RFC 6749, and not empty or longer than most.
-func printable(text string, most int) bool {
-	return text != "" && len(text) <= most && !strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' })
+	return fmt.Errorf("%w: %s: %w", authkey.ErrInvalid, name, fault)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/clientauth"
 	"github.com/tollgate-go/tollgate/authkey/internal/outbound"
 )
 
@@ -59,7 +60,7 @@ func configure(tokenURL string, client Client, opts []Option) (config, error) {
 func checkURL(address string, loopback bool) error {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || !printable(address, maxText):
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || !clientauth.Printable(address, maxText):
 		return fmt.Errorf("%w: token URL: want an absolute one with https, as https://login.example/token, of up to %d bytes", authkey.ErrInvalid, maxText)
 	case u.User != nil || strings.Contains(address, "#"):
 		return fmt.Errorf("%w: token URL: want none with a user name, a password or a fragment", authkey.ErrInvalid)
@@ -76,7 +77,9 @@ func checkURL(address string, loopback bool) error {
 func WithScopes(scopes ...string) Option {
 	return optionFunc(func(c *config) error {
 		c.scopes = slices.Clone(scopes)
-		bad := func(scope string) bool { return !printable(scope, maxText) || strings.ContainsAny(scope, ` "\`) }
+		bad := func(scope string) bool {
+			return !clientauth.Printable(scope, maxText) || strings.ContainsAny(scope, ` "\`)
+		}
 		if len(scopes) == 0 || len(scopes) > maxItems || slices.ContainsFunc(scopes, bad) {
 			return fmt.Errorf("%w: WithScopes: want 1 to %d scopes of 1 to %d printable ASCII characters, without space, quote and backslash", authkey.ErrInvalid, maxItems, maxText)
 		}
@@ -89,7 +92,7 @@ func WithScopes(scopes ...string) Option {
 func WithAudience(audience string) Option {
 	return optionFunc(func(c *config) error {
 		c.audience = audience
-		if !printable(audience, maxText) {
+		if !clientauth.Printable(audience, maxText) {
 			return fmt.Errorf("%w: WithAudience: want 1 to %d printable ASCII characters", authkey.ErrInvalid, maxText)
 		}
 		return nil
@@ -103,7 +106,7 @@ func WithResources(uris ...string) Option {
 		c.resources = slices.Clone(uris)
 		bad := func(uri string) bool {
 			u, err := url.Parse(uri)
-			return err != nil || !u.IsAbs() || strings.Contains(uri, "#") || !printable(uri, maxText)
+			return err != nil || !u.IsAbs() || strings.Contains(uri, "#") || !clientauth.Printable(uri, maxText)
 		}
 		if len(uris) == 0 || len(uris) > maxItems || slices.ContainsFunc(uris, bad) {
 			return fmt.Errorf("%w: WithResources: want 1 to %d absolute URIs without a fragment, of up to %d bytes", authkey.ErrInvalid, maxItems, maxText)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/clientauth"
 )
 
 // maxDrain is how much of a refusal is read, so that its connection can be used again.
@@ -49,7 +50,7 @@ func NewTransport(source *Source, base http.RoundTripper, origins ...string) (*T
 	}
 	for n, text := range origins {
 		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || !printable(u.Hostname(), maxText) ||
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || !clientauth.Printable(u.Hostname(), maxText) ||
 			text != u.Scheme+"://"+u.Host || strings.ContainsAny(u.Host, "*%") {
 			faults = append(faults, fmt.Errorf("%w: origin %d: want scheme, host and port only, as https://maps.example", authkey.ErrInvalid, n))
 			continue
@@ -152,7 +153,7 @@ func closeBody(r *http.Request) {
 // origin is the one way to write an origin: in lower case and with the port. It is "", which is never listed, for a host
 // that is not ASCII, since lower case makes ASCII of some letters that are none.
 func origin(scheme, host string) string {
-	if !printable(host, maxText) {
+	if !clientauth.Printable(host, maxText) {
 		return ""
 	}
 	u := url.URL{Host: host}

@@ -6,19 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/clientauth"
 )
 
-// Bounds of what we are named and authenticated by, in bytes.
-const (
-	maxID        = 256
-	maxSecret    = 4 << 10
-	maxAssertion = 8 << 10
-)
-
-const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+// maxAssertion bounds what we are authenticated by, in bytes.
+const maxAssertion = 8 << 10
 
 // proof adds our own credentials to a request. A function, so that nothing that prints a config can reach them.
 type proof func(ctx context.Context, form url.Values, header http.Header) error
@@ -27,9 +21,8 @@ type proof func(ctx context.Context, form url.Values, header http.Header) error
 // form before they are joined (RFC 6749, section 2.3.1). An ID has 1 to 256 bytes and a secret 1 to 4096, printable ASCII
 // (RFC 6749, appendix A).
 func WithSecretBasic(id, secret string) Option {
-	return client("WithSecretBasic", id, checkSecret(secret), func(_ context.Context, _ url.Values, header http.Header) error {
-		basic := http.Request{Header: header}
-		basic.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+	return client("WithSecretBasic", id, clientauth.CheckSecret(secret), func(_ context.Context, _ url.Values, header http.Header) error {
+		clientauth.Basic(header, id, secret)
 		return nil
 	})
 }
@@ -37,9 +30,8 @@ func WithSecretBasic(id, secret string) Option {
 // WithSecretPost proves who we are by a secret in the body, for servers that do not take WithSecretBasic:
 // client_secret_post. ID and secret are as those of WithSecretBasic.
 func WithSecretPost(id, secret string) Option {
-	return client("WithSecretPost", id, checkSecret(secret), func(_ context.Context, form url.Values, _ http.Header) error {
-		form.Set("client_id", id)
-		form.Set("client_secret", secret)
+	return client("WithSecretPost", id, clientauth.CheckSecret(secret), func(_ context.Context, form url.Values, _ http.Header) error {
+		clientauth.Post(form, id, secret)
 		return nil
 	})
 }
@@ -58,12 +50,10 @@ func WithAssertion(id string, sign func(context.Context) (string, error)) Option
 		if err != nil {
 			return fmt.Errorf("the assertion could not be signed: a %T", err)
 		}
-		if !printable(assertion, maxAssertion) {
+		if !clientauth.Printable(assertion, maxAssertion) {
 			return fmt.Errorf("the assertion is not one of 1 to %d printable ASCII characters", maxAssertion)
 		}
-		form.Set("client_id", id)
-		form.Set("client_assertion_type", assertionType)
-		form.Set("client_assertion", assertion)
+		clientauth.Assert(form, id, assertion)
 		return nil
 	})
 }
@@ -75,11 +65,10 @@ func client(name, id string, fault error, prove proof) Option {
 		say := func(text string) {
 			faults = append(faults, fmt.Errorf("%w: introspect: %s: %s", authkey.ErrInvalid, name, text))
 		}
-		if !printable(id, maxID) {
-			say(fmt.Sprintf("client ID: want 1 to %d printable ASCII characters", maxID))
-		}
-		if fault != nil {
-			say(fault.Error())
+		for _, fault := range []error{clientauth.CheckID(id), fault} {
+			if fault != nil {
+				say(fault.Error())
+			}
 		}
 		if c.prove != nil {
 			say("there is another client: want one of WithSecretBasic, WithSecretPost and WithAssertion")
@@ -87,16 +76,4 @@ func client(name, id string, fault error, prove proof) Option {
 		c.prove = prove
 		return errors.Join(faults...)
 	})
-}
-
-func checkSecret(secret string) error {
-	if printable(secret, maxSecret) {
-		return nil
-	}
-	return fmt.Errorf("secret: want 1 to %d printable ASCII characters", maxSecret)
-}
-
-// printable reports whether a text is VSCHAR of RFC 6749, and not empty or longer than most.
-func printable(text string, most int) bool {
-	return text != "" && len(text) <= most && !strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' })
 }
