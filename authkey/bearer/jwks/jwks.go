@@ -46,17 +46,10 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 )
 
-const (
-	// atOnce is how many fetches Start has under way at a time.
-	atOnce = 16
-	// maxGone is how many entries that gave way are remembered for each that there is room for.
-	maxGone = 16
-)
+// atOnce is how many fetches Start has under way at a time.
+const atOnce = 16
 
-var (
-	errClosed = errors.New("the cache is closed")
-	errRoom   = errors.New("more issuers are asked for than WithIssuers has room for, and it was fetched within the cool-down, or no other can give way yet")
-)
+var errClosed = errors.New("the cache is closed")
 
 // Cache keeps the key sets of many issuers. Make it with New; the zero value is of no use. Safe for concurrent use.
 // It has no goroutine but those of fetches under way: a timer of each issuer begins the next one.
@@ -102,64 +95,6 @@ func (c *Cache) source(url string, outright bool, opts []IssuerOption) *Source {
 	defer c.mu.Unlock()
 	s.entry.Store(c.enter(p, fault))
 	return s
-}
-
-// enter returns the entry of a place, and makes one where there is none. One that must not be fetched yet or has no room
-// stays outside: it is evicted from its beginning. c.mu is held.
-func (c *Cache) enter(p place, fault error) *entry {
-	if e := c.entries[p]; e != nil {
-		return e
-	}
-	now := time.Now()
-	e := &entry{place: p, name: nameOf(p.url), fault: fault, trace: c.gone[p]}
-	back := e.kept != nil && now.Before(e.kept.stale)
-	if now.Before(e.next) && !back || len(c.entries) >= c.issuers && !c.makeRoom(now) {
-		e.evicted, e.err = true, cmp.Or(e.err, errRoom)
-		return e
-	}
-	delete(c.gone, p)
-	e.client = c.clientFor(p.settings)
-	if back {
-		c.restore(e, now)
-	}
-	c.entries[p] = e
-	return e
-}
-
-// restore gives an entry that gave way the set that it had, which is fresh, as if it had stayed. c.mu is held.
-func (c *Cache) restore(e *entry, now time.Time) {
-	e.held.Store(e.kept)
-	e.absent, e.attempted = map[uint64]bool{}, e.began
-	if e.failures == 0 { // else the last attempt failed, whoever gave way
-		e.next, e.err = time.Time{}, nil
-	}
-	if !c.closed {
-		e.timer = time.AfterFunc(e.kept.stale.Sub(now), func() { c.refresh(e) })
-	}
-	e.kept = nil
-}
-
-// makeRoom has the entry give way that is unused longest, if it can: what tokens with made-up keys brought in goes before
-// what is in use. c.mu is held.
-func (c *Cache) makeRoom(now time.Time) bool {
-	var first *entry
-	for _, e := range c.entries {
-		if first == nil || e.yields(first, now.Add(-c.wait)) {
-			first = e
-		}
-	}
-	if len(c.gone) >= maxGone*c.issuers {
-		maps.DeleteFunc(c.gone, func(_ place, t trace) bool { return !now.Before(t.next) })
-	}
-	if first.awaited(now.Add(-c.wait)) || len(c.gone) >= maxGone*c.issuers {
-		return false
-	}
-	first.evict()
-	delete(c.entries, first.place)
-	if !first.next.IsZero() {
-		c.gone[first.place] = first.trace
-	}
-	return true
 }
 
 // all returns the entries in the order of their names.

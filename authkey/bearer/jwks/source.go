@@ -1,7 +1,6 @@
 package jwks
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -142,17 +141,6 @@ type entry struct {
 	counts
 }
 
-// trace is what is left of an entry that gave way, so that an issuer that comes back at once is asked no more often than
-// one that stayed.
-type trace struct {
-	next     time.Time // after a failure, or for the cool-down of what gave way: not before
-	failures int       // in a row
-	err      error     // of the last attempt
-	endpoint           // as the discovery document said
-	kept     *held     // what it had
-	began    time.Time // its last attempt
-}
-
 // held is a set in memory. Immutable.
 type held struct {
 	set     *bearer.KeySet
@@ -185,36 +173,6 @@ func (e *entry) drop() {
 		e.flight.cancel()
 		e.flight.void, e.flight = true, nil
 	}
-}
-
-// evict makes an entry one that nobody asks any more: sources enter another. Cache.mu is held.
-func (e *entry) evict() {
-	e.evicted = true
-	e.kept, e.began = e.held.Load(), e.attempted
-	e.drop()
-	if e.attempted.IsZero() {
-		return
-	}
-	e.err = cmp.Or(e.err, errRoom)
-	if again := e.attempted.Add(e.cooldown); e.next.Before(again) {
-		e.next = again
-	}
-}
-
-// awaited reports whether callers may still wait for the first set: those who saw the fetch begin after since.
-func (e *entry) awaited(since time.Time) bool {
-	return e.flight != nil && e.held.Load() == nil && e.attempted.After(since)
-}
-
-// yields reports whether an entry gives way before another. Cache.mu is held.
-func (e *entry) yields(other *entry, since time.Time) bool {
-	if order := cmp.Compare(e.used.Load(), other.used.Load()); order != 0 {
-		return order < 0
-	}
-	if waited := e.awaited(since); waited != other.awaited(since) {
-		return !waited
-	}
-	return e.attempted.Before(other.attempted)
 }
 
 func (e *entry) stop() {
