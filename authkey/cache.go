@@ -107,6 +107,7 @@ func newEntry(r *Record, c *Credential) *entry {
 			Plan: cmp.Or(own.Plan, own.Within.Plan), Kind: own.Kind, Scopes: own.Scopes, Products: own.Products,
 			Networks: own.Networks, Origins: own.Origins, Method: methodKey,
 			ExpiresAt: earlier(own.ExpiresAt, c.ExpiresAt), SupersededAt: c.SupersededAt, Epoch: own.Epoch,
+			Notes: new(Notes),
 		},
 		state: own.State, suspended: own.Within.State == StateSuspended, notBefore: own.NotBefore, revision: own.Revision,
 	}

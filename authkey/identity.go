@@ -42,6 +42,9 @@ type Identity struct {
 	// Epoch is the org's stamp that the identity is current for. A limiter compares it with the one in
 	// Redis. Zero: whoever authenticated has no epochs, and nothing is compared.
 	Epoch int64
+	// Notes is where others keep work that is the same for all requests of the identity while it is cached. Nil: it is
+	// made for one request, or nobody keeps anything.
+	Notes *Notes `json:"-"`
 }
 
 // HasScope reports whether the identity carries the scope. False for a nil identity. No allocation.
