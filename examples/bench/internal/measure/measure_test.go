@@ -1,0 +1,127 @@
+package measure_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tollgate-go/tollgate/examples/bench/internal/measure"
+	"github.com/tollgate-go/tollgate/examples/bench/internal/server"
+)
+
+func TestHistogram(t *testing.T) {
+	t.Parallel()
+	var even, odd measure.Histogram
+	if got := even.Quantile(0.5); got != 0 {
+		t.Errorf("Quantile of nothing = %v, want 0", got)
+	}
+	for us := range 1000 {
+		h := &even
+		if us%2 == 1 {
+			h = &odd
+		}
+		h.Record(time.Duration(us+1) * time.Microsecond)
+	}
+	even.Add(&odd)
+	if even.Count() != 1000 {
+		t.Errorf("Count = %d, want 1000", even.Count())
+	}
+	for q, want := range map[float64]time.Duration{0: 1, 0.01: 10, 0.5: 500, 0.99: 990, 1: 1000} {
+		want *= time.Microsecond
+		if got := even.Quantile(q); got < want || got > want+want/32 {
+			t.Errorf("Quantile(%v) = %v, want %v or up to 1/32 more", q, got, want)
+		}
+	}
+}
+
+func TestHistogramTakesAnyDuration(t *testing.T) {
+	t.Parallel()
+	for _, d := range []time.Duration{-1, 0, 1, 31, 32, 63, 64, 65, 1 << 40, 1<<63 - 1} {
+		var h measure.Histogram
+		h.Record(d)
+		want := max(d, 0)
+		if got := h.Quantile(1); got < want || got-want > want/32 {
+			t.Errorf("Record(%d); Quantile = %d, want it or up to 1/32 more", d, got)
+		}
+	}
+}
+
+func TestDrive(t *testing.T) {
+	t.Parallel()
+	var calls, at, most atomic.Int64
+	load, err := measure.Drive(t.Context(), 8, 20*time.Millisecond, func(context.Context, *rand.Rand) error {
+		defer at.Add(-1)
+		calls.Add(1)
+		if now := at.Add(1); now > most.Load() {
+			most.Store(now)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if load.Calls() != calls.Load() || load.Calls() < 8 || load.PerSecond() <= 0 || load.Elapsed < 20*time.Millisecond {
+		t.Errorf("Drive = %d calls in %v (%v a second), want the %d that were made, in 20ms or more",
+			load.Calls(), load.Elapsed, load.PerSecond(), calls.Load())
+	}
+	if most.Load() > 8 {
+		t.Errorf("%d callers at once, want at most 8", most.Load())
+	}
+}
+
+func TestDriveEndsAtTheFirstError(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	load, err := measure.Drive(t.Context(), 4, time.Hour, func(context.Context, *rand.Rand) error { return broken })
+	if load != nil || !errors.Is(err, broken) {
+		t.Errorf("Drive = %v, %v; want the error of the call", load, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	load, err = measure.Drive(ctx, 4, time.Hour, func(context.Context, *rand.Rand) error { cancel(); return nil })
+	if load != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("Drive = %v, %v; want context.Canceled", load, err)
+	}
+}
+
+func TestSpent(t *testing.T) {
+	t.Parallel()
+	before := measure.Now()
+	kept := make([]*[64]byte, 10_000)
+	for i := range kept {
+		kept[i] = new([64]byte)
+	}
+	spent := measure.Now().Since(before)
+	if spent.Allocs < uint64(len(kept)) || spent.CPU < 0 {
+		t.Errorf("%d objects allocated: Since = %+v", len(kept), spent)
+	}
+}
+
+func TestServerCPUAndInfo(t *testing.T) {
+	t.Parallel()
+	all, err := server.Cluster(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Stop()
+	one := redis.NewClient(&redis.Options{Addr: all[0].Addr()})
+	defer one.Close()
+	both := redis.NewClusterClient(&redis.ClusterOptions{Addrs: all.Addrs()})
+	defer both.Close()
+	if cpu, err := measure.ServerCPU(t.Context(), one); err != nil || cpu <= 0 {
+		t.Errorf("ServerCPU = %v, %v; want some", cpu, err)
+	}
+	if n, err := measure.Info(t.Context(), both, "cluster", "cluster_enabled"); err != nil || n != 2 {
+		t.Errorf("the sum of cluster_enabled over two masters = %v, %v; want 2", n, err)
+	}
+	if _, err := measure.Info(t.Context(), one, "cpu", "no_such_field"); err == nil {
+		t.Error("Info tells a field that there is not")
+	}
+	if _, err := measure.Info(t.Context(), nil, "cpu"); err == nil {
+		t.Error("Info takes no client for one")
+	}
+}
