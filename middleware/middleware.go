@@ -59,6 +59,20 @@ type Recorder interface {
 	Record(usage Usage)
 }
 
+// Tallier is what a Recorder may be besides, to save looking its count up for each request: the stage then keeps a Tally
+// with an identity that is cached. *meter.Meter is one. Implementations are safe for concurrent use.
+type Tallier interface {
+	// Tally returns the count of usage with these names, to add to for as long as the caller likes; Units and At do not
+	// matter. Nil: there is none to be had, and Record is asked.
+	Tally(usage Usage) Tally
+}
+
+// Tally is one count of a Recorder. Implementations are safe for concurrent use.
+type Tally interface {
+	// Add is Record for the names of the tally: units, at a time by the process's clock. Of it holds what Record says.
+	Add(units int64, at time.Time)
+}
+
 // Usage is what one request adds to a count.
 type Usage struct {
 	Org, Project string
