@@ -3,9 +3,14 @@ package lua
 import (
 	"context"
 	_ "embed"
+	"fmt"
+	"slices"
 
 	"github.com/tollgate-go/tollgate/lua/audit"
 )
+
+//go:embed batch.lua
+var batchSource string
 
 //go:embed algorithms.lua
 var algorithmsSource string
@@ -16,7 +21,7 @@ var stateSource string
 //go:embed admit.lua
 var admitSource string
 
-var admitScript = newScript(auditSource + algorithmsSource + stateSource + admitSource)
+var admitScript = newScript(batchSource + auditSource + algorithmsSource + stateSource + admitSource)
 
 // Bounds of what a check may ask; the script refuses what lies outside.
 const (
@@ -94,31 +99,56 @@ type Charge struct {
 	Holds     bool  // units may be held besides those taken; Concurrency always has holds
 	Lease     int64 // how long units are held, microseconds, up to MaxLease; 0 takes them at once, which Concurrency cannot
 	Held      int64 // Settle and Renew: the units that are held
+	// Count is Sliding's CountKey of Key, for whoever has it at hand; "" is worked out.
+	Count string
+	// Frame is the one that is known of a Sliding policy, for a plain check; nil: none is, and none is asked for.
+	Frame *Frame
 }
+
+// arg returns the algorithm as an argument.
+func (a Algorithm) arg() any {
+	switch a {
+	case Sliding:
+		return slidingArg
+	case GCRA:
+		return gcraArg
+	}
+	return string(a)
+}
+
+var slidingArg, gcraArg any = string(Sliding), string(GCRA)
 
 // extra returns the argument that only some algorithms have.
 func (c *Charge) extra() any {
 	switch {
 	case c.Algorithm == Calendar && c.Start > 0:
-		return c.Start
+		return &c.Start
 	case c.Algorithm == GCRA:
-		return c.Burst
+		return &c.Burst
 	}
-	return "-"
+	return absent
 }
 
 func (c *Charge) change() any {
 	if c.Change == NoChange {
-		return "-"
+		return absent
 	}
 	return int64(c.Change)
+}
+
+// count returns the key of the count that a sliding window may have besides its state.
+func (c *Charge) count() string {
+	if c.Count != "" {
+		return c.Count
+	}
+	return CountKey(c.Key)
 }
 
 func (c *Charge) lease() any {
 	if c.Holds || c.Algorithm == Concurrency {
 		return c.Lease
 	}
-	return "-"
+	return absent
 }
 
 // role returns the last argument, which in some modes is not the role.
@@ -158,55 +188,56 @@ type Check struct {
 	Line  audit.Line
 }
 
-// Admit decides checks in one script call and returns an answer for each, in order. On a cluster all
-// keys of the call must lie in one slot, which those of one bucket do.
-//
-// An error means that the caller does not know what was charged. The call is never repeated by the
-// client. Cost: one command, and in Redis one read and at most one write for each charge; three reads and up to
-// six writes more where it has holds; one read more for a token.
+// Admit decides checks in one script call and returns an answer for each, in order; see AdmitBatch, which it calls with
+// copies of the checks. It returns as soon as ctx ends. ErrInvalid, and nothing was asked, where there are more than
+// a Batch takes.
 func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
-	keys := make([]string, 0, 4*len(checks))
-	args := make([]any, 0, 24*len(checks))
+	b, answers := new(Batch), make([]Answer, len(checks))
 	for i := range checks {
-		keys, args = appendCheck(keys, args, &checks[i])
+		own := checks[i]
+		own.Epochs, own.Charges = slices.Clone(own.Epochs), slices.Clone(own.Charges)
+		if !b.Add(&own, 1, &answers[i]) {
+			return nil, fmt.Errorf("lua: %d checks are more than a batch takes; ask for fewer at a time", len(checks))
+		}
 	}
-	reply, err := c.run(ctx, admitScript, keys, args)
+	_, err := bounded(ctx, func() (any, error) { return nil, c.AdmitBatch(ctx, b) })
+	for i := range answers {
+		if err == nil {
+			err = answers[i].Err
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	numbers, err := integers(reply)
-	if err != nil {
-		return nil, err
-	}
-	return decodeAnswers(numbers, checks)
+	return answers, nil
 }
 
 func appendCheck(keys []string, args []any, check *Check) ([]string, []any) {
 	args = append(args, len(check.Epochs))
 	for i := range check.Epochs {
 		keys = append(keys, check.Epochs[i].Key)
-		args = append(args, given(check.Epochs[i].Keys), given(check.Epochs[i].Limits))
+		args = append(args, given(&check.Epochs[i].Keys), given(&check.Epochs[i].Limits))
 	}
 	keys, args = appendToken(keys, args, check.Token)
-	until, mode, id := check.Until, check.Mode, check.ID
-	if until == 0 {
-		until = MaxTime
-	}
+	mode, id := check.Mode, check.ID
 	if mode == "" {
 		mode = Take
 	}
 	if id == "" {
 		id = "-"
 	}
-	args = append(args, check.From, until, string(mode), id, given(check.At), len(check.Charges))
+	args = append(args, &check.From, check.until(), string(mode), id, given(&check.At), len(check.Charges))
 	for i := range check.Charges {
 		charge := &check.Charges[i]
 		keys = append(keys, charge.Key)
+		if charge.Algorithm == Sliding {
+			keys = append(keys, charge.count())
+		}
 		if charge.Holds && charge.Algorithm != Concurrency {
 			keys = append(keys, HoldsKey(charge.Key))
 		}
-		args = append(args, string(charge.Algorithm), charge.Limit, charge.Window, charge.extra(),
-			charge.change(), charge.lease(), charge.Units, charge.role(mode))
+		args = append(args, charge.Algorithm.arg(), &charge.Limit, &charge.Window, charge.extra(),
+			charge.change(), charge.lease(), &charge.Units, charge.role(mode))
 	}
 	if mode == Reset {
 		line := audit.Line{}
@@ -219,9 +250,19 @@ func appendCheck(keys []string, args []any, check *Check) ([]string, []any) {
 }
 
 // given returns an argument that may be absent.
-func given(v int64) any {
-	if v == 0 {
-		return "-"
+func given(v *int64) any {
+	if *v == 0 {
+		return absent
 	}
 	return v
+}
+
+// forever is Check.Until where that is zero.
+var forever int64 = MaxTime
+
+func (c *Check) until() *int64 {
+	if c.Until == 0 {
+		return &forever
+	}
+	return &c.Until
 }

@@ -1,9 +1,22 @@
--- admit.lua: decides checks; each check charges all of its policies or none. After audit.lua, algorithms.lua and
--- state.lua, which are part of the script.
+-- admit.lua: decides checks; each check charges all of its policies or none. After batch.lua, audit.lua,
+-- algorithms.lua and state.lua, which are part of the script.
 --
--- KEYS   for each check: its epochs; then what is revoked of the org, if there is a token; then for each policy its
---        state, and its holds if it has any ('h' has nothing else); then the audit trail, if there is an entry for it
--- ARGV   for each check:
+-- Plain checks come first: they take units at once, of policies that are enforced, and nothing else is asked of them.
+--
+-- KEYS   the epochs of the plain checks, each once; for each plain check, for each policy, its state and, if it slides,
+--        its count; then for each other check: its epochs; then what is revoked of the org, if there is a token; then
+--        for each policy its state, its count if it slides, and its holds if it has any ('h' has nothing else); then
+--        the audit trail, if there is an entry for it
+-- ARGV   shape          of the plain checks, bytes: for each, two epochs (places among those that follow, 0 for none), times,
+--                       the number of its policies; for each policy its terms (a place), units (0: they stand below)
+--        epochs         how many, up to 255; for each:
+--          keys, limits   the stamps that the caller holds; '-' is not compared
+--        terms          how many, up to 255; for each:
+--          algorithm, limit, window, extra, change, from, until  as below
+--        then for each plain check, for each policy: units, if the shape has none; if it slides:
+--          generation     of the frame that the caller knows; '+' asks for one; '-' does not
+--          before         the units of the window before, as that frame has them
+--        then for each other check:
 --          epochs         how many are compared, 0 to 2; then for each the stamps that the caller holds:
 --            keys, limits   '-' is not compared
 --          names          that a token can be revoked under, 0 to 4; 0: there is no token. Then, if there are any:
@@ -32,7 +45,15 @@
 --            role         1 enforced; 0 monitored: never refuses, and takes only what fits; 2 candidate: as
 --                         monitored, and takes that even where another policy refuses, unless it holds.
 --                         'settle' and 'renew': the units that are held
--- Reply  flat: now, then for each check: status; for each epoch keys, limits (stored stamps; 0 where none);
+-- Reply  flat: now; then for each plain check its status:
+--          2              and for each epoch keys, limits (stored stamps; 0 where none)
+--          3
+--          5              it fits, so often as it is asked; for each policy what its frame counts now
+--          6              and how often it fits; for each policy how often that fits by itself, and what its frame counts
+--          7              it is answered behind all plain checks, by how often it fits, and for each policy: how often that
+--                         fits by itself, generation (of its frame, or 0), start, window, current, previous, ends, was,
+--                         change; or by -1: a number is out of bounds
+--        then for each other check: status; for each epoch keys, limits;
 --        and, if the status is 0 or 1, for each policy: done, held, start, window, current, previous, ends,
 --        was, change
 --          status         0 refused, 1 allowed, 2 stale (did nothing), 3 a number is out of bounds, 4 the token is
@@ -107,12 +128,70 @@ function modes.reset(policies, _, _, append)
   for _, p in ipairs(policies) do
     gone = gone + redis.call('DEL', p.key)
     if p.holds then gone = gone + redis.call('DEL', p.holds) end
+    if p.count then redis.call('DEL', p.count) end
   end
   if gone > 0 then append() end
   return each(policies, function() return 1 end)
 end
 
-local reply = { now }
+-- frame has the state of a policy keep its frame with the next write, or begin one, if it is one that can have one: of a
+-- window that was changed by nothing, and of few enough units.
+local function frame(p, s)
+  local changed = s.capacity ~= p.capacity or s.change ~= KEEP or s.start ~= now - now % p.window
+  if changed or p.capacity > FRAMED or s.current > FRAMED or s.previous > FRAMED then return end
+  local number = math.floor(s.start / p.window) % 16384
+  if not s.framed then
+    s.generation = math.max(number * 64 + now % 64, 1)
+  elseif math.floor(s.framed / 64) == number then
+    s.generation = s.framed
+  end
+end
+
+-- plain decides a check that batch.lua left, and puts it into the reply.
+local function plain(check)
+  local policies, states = {}, {}
+  local fits
+  key, arg, n, fits = check[2], check[3], check[4], check[5]
+  for i = 1, n do
+    local t, u = byte(shape, check[1] + 2 * i - 1, check[1] + 2 * i)
+    t = terms[t]
+    local p = {
+      kind = t.kind, algorithm = algorithms[t.kind], limit = t.limit, window = t.window, extra = integer(t.extra, 0, TIME),
+      change = integer(t.change, KEEP, RESET), units = u > 0 and u or integer(next_arg(), 0, LIMIT), key = next_key(),
+    }
+    local wanted
+    if p.kind == 's' then
+      p.count, wanted = next_key(), next_arg()
+      next_arg()
+    end
+    if not p.algorithm or p.kind == 'h' or not p.units or not bounded(p) then return false end
+    local s = load(p)
+    local room = math.max(p.capacity - s.used, 0)
+    s.done = p.capacity == 0 and 0 or p.units == 0 and check[5] or math.min(math.floor(room / p.units), check[5])
+    p.framed, policies[i], states[i] = wanted and (wanted ~= '-' or s.framed), p, s
+    fits = math.min(fits, s.done)
+  end
+  local answer = { fits }
+  for i, p in ipairs(policies) do
+    local s = states[i]
+    if fits > 0 and p.units > 0 then
+      if p.framed then frame(p, s) end
+      add(p, s, fits * p.units, now)
+    end
+    local r = #answer
+    answer[r + 1], answer[r + 2], answer[r + 3], answer[r + 4], answer[r + 5] = s.done, s.generation or 0, s.start, s.window, s.current
+    answer[r + 6], answer[r + 7], answer[r + 8], answer[r + 9] = s.previous, s.ends, s.capacity, s.change
+  end
+  return answer
+end
+
+do
+  local rest, rest_key = arg, key
+  for _, check in ipairs(left) do
+    for _, number in ipairs(plain(check) or { -1 }) do reply[#reply + 1] = number end
+  end
+  key, arg = rest_key, rest
+end
 
 -- compare reads the epochs of a check into the reply, and returns whether one is not what the caller holds.
 local function compare(epochs)

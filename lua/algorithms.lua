@@ -1,5 +1,4 @@
--- algorithms.lua: how each algorithm counts. First of the three files that make one script: algorithms.lua,
--- state.lua, admit.lua.
+-- algorithms.lua: how each algorithm counts. Between batch.lua and state.lua.
 --
 -- Units  integers below 2^53, times in microseconds. Clock: TIME, once.
 --
@@ -13,37 +12,7 @@
 --   current, previous  the units of this window and of the one before
 --   ends               when nothing of it matters any more
 
-local LIMIT, WINDOW, LEASE, TIME = 999999999999999, 34560000000000, 86400000000, 9007199254740991
 local KEEP, PROPORTIONAL, ADDITIVE, RESET = 0, 1, 2, 3
-local now = redis.call('TIME')
-now = now[1] * 1000000 + now[2]
-
-local function integer(text, low, high)
-  local n = tonumber(text)
-  return n and n >= low and n <= high and n % 1 == 0 and n
-end
-
--- divide returns a * b / c rounded down, and the rest: exactly, for b and c up to LIMIT. A product beyond
--- 2^53 is divided digit by digit, in the largest base that keeps each step below that.
-local function divide(a, b, c)
-  local product = a * b
-  if product <= TIME then return math.floor(product / c), product % c end
-  local base, scale, quotient, rest = math.max(b, c) <= WINDOW and 128 or 4, 1, 0, 0
-  while scale <= a / base do scale = scale * base end
-  while scale >= 1 do
-    rest = rest * base + math.floor(a / scale) * b
-    quotient = quotient * base + math.floor(rest / c)
-    rest, a, scale = rest % c, a % scale, scale / base
-  end
-  return quotient, rest
-end
-
--- share returns units * part / whole rounded up.
-local function share(units, part, whole)
-  local quotient, rest = divide(units, part, whole)
-  return rest > 0 and quotient + 1 or quotient
-end
-
 local algorithms = { f = {}, s = {}, c = {}, g = {}, h = {} }
 local fixed, sliding, calendar, gcra = algorithms.f, algorithms.s, algorithms.c, algorithms.g
 
@@ -96,7 +65,7 @@ function sliding.add(p, s, units, at)
     s.previous = sum(s.previous, units)
   end
   s.at, s.ends = math.max(now, s.at), s.start + (s.current > 0 and 2 or 1) * s.window
-  return s.current, s.previous, 0
+  return s.current, s.previous, s.generation or 0
 end
 
 -- Calendar: `at` is the last charge, x the units since the window began, y how long after `at` it ends.

@@ -1,9 +1,6 @@
 package lua
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Status is the outcome of a check.
 type Status int64
@@ -19,7 +16,7 @@ const (
 
 // State is a policy's count after the check.
 type State struct {
-	Done     int64  // Take, Peek: 1 if the charge fits by itself. Settle, Renew: 1 if it was held. Refund: units given back
+	Done     int64  // Take, Peek: 1 if the charge fits by itself, or how often, of a merged check. Settle, Renew: 1 if it was held. Refund: units given back
 	Held     int64  // units that are held; they count besides those below
 	Start    int64  // Redis time when the running window began. GCRA: when the bucket is empty
 	Window   int64  // its length; both in microseconds. GCRA: of the rate that it leaks at
@@ -28,6 +25,8 @@ type State struct {
 	Ends     int64  // when nothing of it matters any more, at the latest
 	Was      int64  // the capacity that the units were taken under
 	Change   Change // what becomes of them
+	// Generation is that of the frame that counts it, 0 if there is none; see Frame.
+	Generation int64
 }
 
 // Stamps is an epoch as it is stored; 0 where missing.
@@ -37,66 +36,180 @@ type Stamps struct{ Keys, Limits int64 }
 type Answer struct {
 	Status Status
 	Now    int64    // Redis time, microseconds
-	Epochs []Stamps // one for each that was compared
+	Epochs []Stamps // one for each that was compared; empty where it is known that they are those that the caller holds
 	States []State  // one for each charge; empty unless Status is Allowed or Refused
+	// Fits is how many of the checks that are merged in one are allowed: the first ones.
+	Fits int64
+	// Err is what is wrong with the answer, an ErrReply: nobody knows what was charged.
+	Err error
 }
 
-const stateLen = 9 // the numbers of a State
+// stateLen is how many numbers a State is told by.
+const stateLen = 9
 
-func decodeAnswers(n []int64, checks []Check) ([]Answer, error) {
-	if len(n) == 0 {
-		return nil, fmt.Errorf("%w: admit answered nothing", ErrReply)
-	}
-	now, n := n[0], n[1:]
-	answers := make([]Answer, len(checks))
-	for i := range checks {
-		epochs := len(checks[i].Epochs)
-		if len(n) < 1+2*epochs {
-			return nil, fmt.Errorf("%w: admit answered %d of %d checks", ErrReply, i, len(checks))
-		}
-		a := &answers[i]
-		a.Status, a.Now = Status(n[0]), now
-		n = n[1:]
-		for range epochs {
-			a.Epochs, n = append(a.Epochs, Stamps{n[0], n[1]}), n[2:]
-		}
-		switch a.Status {
-		case Allowed, Refused:
-			charges := len(checks[i].Charges)
-			if len(n) < charges*stateLen {
-				return nil, fmt.Errorf("%w: admit answered too few states for check %d", ErrReply, i)
-			}
-			var ok bool
-			if a.States, ok = decodeStates(n[:charges*stateLen]); !ok {
-				return nil, fmt.Errorf("%w: admit answered a state out of its bounds for check %d", ErrReply, i)
-			}
-			n = n[charges*stateLen:]
-		case Stale, Invalid:
-		case Revoked:
-			if checks[i].Token == nil {
-				return nil, fmt.Errorf("%w: admit calls the token revoked of check %d, which has none", ErrReply, i)
-			}
-		default:
-			return nil, fmt.Errorf("%w: admit answered status %d", ErrReply, a.Status)
-		}
-	}
-	if len(n) != 0 {
-		return nil, fmt.Errorf("%w: admit answered %d numbers too many", ErrReply, len(n))
-	}
-	return answers, nil
+// The statuses of plain checks that only the wire knows.
+const (
+	fitting Status = 5 // allowed, by frames
+	partly  Status = 6 // by frames; not all of the times
+	later   Status = 7
+)
+
+// replied is a reply that is being read.
+type replied struct {
+	now   int64
+	rest  []int64
+	short bool // there were not as many numbers as are needed
 }
 
-// decodeStates reads states, and reports whether all of them lie within the bounds that callers count on.
-func decodeStates(n []int64) (_ []State, ok bool) {
-	states := make([]State, len(n)/stateLen)
-	for i := range states {
-		v := n[i*stateLen:][:stateLen]
-		s := State{v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], Change(v[8])}
-		if slices.Min(v) < 0 || max(s.Done, s.Held, s.Was) > MaxUnits || max(s.Start, s.Ends) > MaxTime ||
-			s.Window < 1 || s.Window > MaxWindow || max(s.Current, s.Previous) > 4*MaxUnits || s.Change > ResetUsed {
-			return nil, false
-		}
-		states[i] = s
+// take returns the next numbers, or zeros where there are too few.
+func (r *replied) take(n int) []int64 {
+	if len(r.rest) < n {
+		r.short, r.rest = true, nil
+		return make([]int64, n)
 	}
-	return states, true
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+// begin empties an answer, and reads its status.
+func (r *replied) begin(a *Answer) {
+	*a = Answer{Status: Status(r.take(1)[0]), Now: r.now, Epochs: a.Epochs[:0], States: a.States[:0]}
+}
+
+func (r *replied) epochs(a *Answer, check *Check) {
+	for range check.Epochs {
+		v := r.take(2)
+		a.Epochs = append(a.Epochs, Stamps{v[0], v[1]})
+	}
+}
+
+// plain reads the answer of a plain check, as far as it stands among the first.
+func (r *replied) plain(ask *asked) {
+	a := ask.answer
+	r.begin(a)
+	switch a.Status {
+	case Stale:
+		r.epochs(a, ask.check)
+	case fitting:
+		a.Fits = ask.times
+		for i := range ask.check.Charges {
+			a.States = append(a.States, r.framed(&ask.check.Charges[i], a.Fits, r.take(1)[0]))
+		}
+	case partly:
+		a.Fits = r.take(1)[0]
+		for i := range ask.check.Charges {
+			v := r.take(2)
+			a.States = append(a.States, r.framed(&ask.check.Charges[i], v[0], v[1]))
+		}
+	case Invalid, later:
+		return
+	default:
+		a.Err = fmt.Errorf("%w: admit answered status %d to a plain check", ErrReply, a.Status)
+		return
+	}
+	if a.Status != Stale {
+		a.decided(ask.times)
+	}
+}
+
+// framed returns the state of a charge that has a frame and whose count is told.
+func (r *replied) framed(c *Charge, done, current int64) State {
+	if c.Frame == nil {
+		return State{} // which decided finds out of its bounds
+	}
+	start := r.now - r.now%max(c.Window, 1)
+	return State{
+		Done: done, Start: start, Window: c.Window, Current: current, Previous: c.Frame.Before, Ends: start + 2*c.Window,
+		Was: c.Limit, Change: KeepUsed, Generation: c.Frame.Generation,
+	}
+}
+
+// later reads the answer of a plain check that took the longer way.
+func (r *replied) later(ask *asked) {
+	a := ask.answer
+	a.Fits = r.take(1)[0]
+	if a.Fits < 0 {
+		a.Status, a.Fits = Invalid, 0
+		return
+	}
+	for range ask.check.Charges {
+		v := r.take(stateLen)
+		a.States = append(a.States, State{
+			Done: v[0], Generation: v[1], Start: v[2], Window: v[3], Current: v[4], Previous: v[5], Ends: v[6], Was: v[7], Change: Change(v[8]),
+		})
+	}
+	a.decided(ask.times)
+}
+
+// decided ends the answer of a plain check that was decided.
+func (a *Answer) decided(times int64) {
+	a.Status = Refused
+	if a.Fits > 0 {
+		a.Status = Allowed
+	}
+	a.check(times)
+}
+
+// check finds what is out of the bounds that callers count on.
+func (a *Answer) check(times int64) {
+	if a.Fits < 0 || a.Fits > times {
+		a.Err = fmt.Errorf("%w: admit answered that %d of %d checks fit", ErrReply, a.Fits, times)
+	}
+	for i := range a.States {
+		if !a.States[i].valid() {
+			a.Err = fmt.Errorf("%w: admit answered a state out of its bounds", ErrReply)
+		}
+	}
+}
+
+// other reads the answer of a check that is not plain.
+func (r *replied) other(ask *asked) {
+	a := ask.answer
+	r.begin(a)
+	r.epochs(a, ask.check)
+	switch a.Status {
+	case Allowed, Refused:
+		a.Fits = int64(a.Status)
+		for range ask.check.Charges {
+			v := r.take(stateLen)
+			a.States = append(a.States, State{
+				Done: v[0], Held: v[1], Start: v[2], Window: v[3], Current: v[4], Previous: v[5], Ends: v[6], Was: v[7], Change: Change(v[8]),
+			})
+		}
+		a.check(1)
+	case Stale, Invalid:
+	case Revoked:
+		if ask.check.Token == nil {
+			a.Err = fmt.Errorf("%w: admit calls the token revoked of a check that has none", ErrReply)
+		}
+	default:
+		a.Err = fmt.Errorf("%w: admit answered status %d", ErrReply, a.Status)
+	}
+}
+
+// valid reports whether a state lies within the bounds that callers count on.
+func (s *State) valid() bool {
+	return min(s.Done, s.Held, s.Start, s.Current, s.Previous, s.Ends, s.Was, s.Generation, int64(s.Change)) >= 0 &&
+		max(s.Done, s.Held, s.Was) <= MaxUnits && max(s.Start, s.Ends) <= MaxTime && s.Window >= 1 && s.Window <= MaxWindow &&
+		max(s.Current, s.Previous) <= 4*MaxUnits && s.Change <= ResetUsed
+}
+
+// Nth puts into d what the nth of the checks that are merged in the answer came to, from 0: as if they had been asked one
+// after the other at its time. charges are those of the check.
+func (a *Answer) Nth(n int64, charges []Charge, d *Answer) {
+	*d = Answer{Status: Refused, Now: a.Now, Epochs: append(d.Epochs[:0], a.Epochs...), States: append(d.States[:0], a.States...), Err: a.Err}
+	if a.Status != Allowed && a.Status != Refused {
+		d.Status = a.Status
+		return
+	}
+	behind := int64(0) // how many were taken after it
+	if n < a.Fits {
+		d.Status, d.Fits, behind = Allowed, 1, a.Fits-1-n
+	}
+	for i := range d.States {
+		s := &d.States[i]
+		s.Done = min(max(s.Done-n, 0), 1)
+		s.Current -= behind * charges[i].Units
+	}
 }

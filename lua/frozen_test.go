@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,7 +33,7 @@ type frozen struct {
 // admitSource returns the script as it is embedded.
 func admitSource(t *testing.T) string {
 	t.Helper()
-	return sourceOf(t, "audit.lua", "algorithms.lua", "state.lua", "admit.lua")
+	return sourceOf(t, "batch.lua", "audit.lua", "algorithms.lua", "state.lua", "admit.lua")
 }
 
 func sourceOf(t *testing.T, names ...string) string {
@@ -92,21 +91,14 @@ func (f *frozen) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !ok || !admit.NoRetry() {
 			return next(ctx, cmd)
 		}
-		args := cmd.Args() // EVALSHA, digest, number of keys, keys, arguments
-		script := f.scripts[fmt.Sprint(args[1])]
+		digest, keys, args := redistest.Call(cmd)
+		script := f.scripts[digest]
 		if script == nil {
-			return fmt.Errorf("no frozen script has the digest %v", args[1])
-		}
-		n, _ := args[2].(int)
-		keys := make([]string, n)
-		for i := range keys {
-			keys[i] = fmt.Sprint(args[3+i])
+			return fmt.Errorf("no frozen script has the digest %v", digest)
 		}
 		now := epoch + f.now
-		reply, err := script.Run(ctx, f.rdb, keys, append(slices.Clone(args[3+n:]), now/1_000_000, now%1_000_000)...).Result()
-		if set, ok := cmd.(interface{ SetVal(reply any) }); ok {
-			set.SetVal(reply)
-		}
+		reply, err := script.Run(ctx, f.rdb, keys, append(args, now/1_000_000, now%1_000_000)...).Result()
+		redistest.SetReply(cmd, reply)
 		return err
 	}
 }

@@ -51,10 +51,12 @@ func (c *Conn) Client() redis.UniversalClient { return c.rdb }
 type script struct {
 	source string
 	sha    string
+	call   []any // the words that begin a call by digest
 }
 
 func newScript(source string) script {
-	return script{source: source, sha: redis.NewScript(source).Hash()}
+	sha := redis.NewScript(source).Hash()
+	return script{source: source, sha: sha, call: []any{"evalsha", sha}}
 }
 
 // once is a command that a client may send only once. go-redis repeats commands after lost replies, in

@@ -98,7 +98,7 @@ func TestForgottenScriptIsLoadedOnce(t *testing.T) {
 		rdb.AddHook(&seen)
 		conn, check := &Conn{rdb: rdb}, testCheck(redistest.Org(t))
 		fresh := newScript(admitScript.source + "\n-- " + rand.Text())
-		keys, args := appendCheck(nil, nil, &check)
+		keys, args := appendCheck(nil, []any{"", 0, 0}, &check) // no plain checks
 		for want := int64(1); want <= 3; want++ {
 			if _, err := conn.run(t.Context(), fresh, keys, args); err != nil {
 				t.Fatalf("run: %v", err)

@@ -3,7 +3,8 @@
 -- A state is '<algorithm>:<at>:<window>:<capacity>:<change>:<x>:<y>:<z>': the capacity and the window that it
 -- was written under, and what its algorithm makes of the rest. Holds are a sorted set: '<units>:<id>' by the
 -- time when it ends, and 'held', whose score is minus the sum of all units. What cannot be read, whatever its
--- type, counts as nothing and is replaced at the next write, so that damage never locks anybody out.
+-- type, counts as nothing and is replaced at the next write, so that damage never locks anybody out. The count of a
+-- frame (batch.lua) ends with the state, and whatever writes the state ends the frame, or makes a new one.
 -- TTL    PEXPIREAT of the moment when a key cannot matter any more, set with every write.
 
 -- carried returns what the units in use come to after the capacity or the rate was changed.
@@ -13,6 +14,14 @@ local function carried(p, s, used)
     return math.max(math.min(used, s.capacity) - math.max(s.capacity - p.capacity, 0), 0)
   end
   return s.change == RESET and 0 or used
+end
+
+-- counted brings a sliding window that has a frame to what that counts. Where the count is lost, what the state knew
+-- of it stays.
+local function counted(p, s)
+  local value = redis.pcall('GET', p.count)
+  value = type(value) == 'string' and integer(value, 0, TIME)
+  if value and math.floor(value / FRAME) == s.z then s.x, s.framed = value % FRAME, s.z end
 end
 
 -- stored reads the state of a policy, or returns nothing.
@@ -27,6 +36,7 @@ local function stored(p)
     change = integer(change, KEEP, RESET), x = integer(x, 0, 2 * LIMIT), y = integer(y, 0, 2 * LIMIT), z = integer(z, 0, WINDOW),
   }
   if not (s.at and s.window and s.capacity and s.change and s.x and s.y and s.z) then return end
+  if kind == 's' and s.z > 0 then counted(p, s) end
   if s.capacity == p.capacity and s.window == p.window and (kind ~= 'g' or s.x == p.limit) then
     s.change = KEEP
   else
@@ -78,9 +88,13 @@ local function add(p, s, units, at)
   local x, y, z = p.algorithm.add(p, s, units, at)
   s.used = p.algorithm.used(s)
   s.counted, s.capacity, s.change = s.used, p.capacity, KEEP
+  if s.framed and not s.generation then redis.call('DEL', p.count) end
   if s.used == 0 then
     redis.call('DEL', p.key)
   else
+    if s.generation then
+      redis.call('SET', p.count, string.format('%.0f', s.generation * FRAME + s.current), 'PXAT', string.format('%.0f', math.ceil(s.ends / 1000)))
+    end
     redis.call('SET', p.key,
       string.format('%s:%.0f:%.0f:%.0f:%d:%.0f:%.0f:%.0f', p.kind, s.at, p.window, p.capacity, p.change or KEEP, x, y, z),
       'PXAT', string.format('%.0f', math.ceil(s.ends / 1000)))
@@ -129,28 +143,30 @@ local function release(p, s, units, id)
   set_held(p, s, math.max(s.held - units, 0))
 end
 
-local key, arg = 0, 0
-local function next_key() key = key + 1; return KEYS[key] end
-local function next_arg() arg = arg + 1; return ARGV[arg] end
+-- bounded returns a policy with its capacity, or nothing where it is out of its bounds. A bucket has to leak empty
+-- within the longest window, which keeps all its products and quotients exact.
+local function bounded(p)
+  p.capacity = p.limit
+  if p.kind == 'g' then
+    p.capacity = p.limit > 0 and p.extra or 0
+    if not p.extra or p.extra > LIMIT or p.limit > WINDOW or p.limit > 0 and p.extra * p.window > p.limit * WINDOW then return end
+  end
+  return p
+end
 
--- policy reads one (admit.lua, POLICY), or returns nothing where a number is out of its bounds. A bucket has
--- to leak empty within the longest window, which keeps all its products and quotients exact.
+-- policy reads one (admit.lua, POLICY), or returns nothing where a number is out of its bounds.
 local function policy()
   local p = { key = next_key(), kind = next_arg() }
+  p.count = p.kind == 's' and next_key() or nil
   p.algorithm = algorithms[p.kind]
   p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
   local extra, change, lease = next_arg(), next_arg(), next_arg()
   p.extra, p.change, p.lease = integer(extra, 0, TIME), integer(change, KEEP, RESET), integer(lease, 0, LEASE)
   p.units, p.role = integer(next_arg(), 0, LIMIT), integer(next_arg(), 0, LIMIT)
   p.holds = lease ~= '-' and (p.kind == 'h' and p.key or next_key()) or nil
-  p.capacity = p.limit
   if not (p.algorithm and p.limit and p.window and p.units and p.role) or not p.extra and extra ~= '-'
     or not p.change and change ~= '-' or not p.lease and lease ~= '-' or p.kind == 'h' and (p.lease or 0) == 0 then
     return
   end
-  if p.kind == 'g' then
-    p.capacity = p.limit > 0 and p.extra or 0
-    if not p.extra or p.extra > LIMIT or p.limit > WINDOW or p.limit > 0 and p.extra * p.window > p.limit * WINDOW then return end
-  end
-  return p
+  return bounded(p)
 end

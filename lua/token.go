@@ -38,6 +38,11 @@ type Token struct {
 	IssuedAt time.Time
 }
 
+// revocable reports whether a token has a name to be revoked by. A nil one has none.
+func (t *Token) revocable() bool {
+	return t != nil && (t.ID != "" || t.Subject != "" || t.Session != "" || t.Client != "")
+}
+
 // appendToken appends what admit.lua reads of a token.
 func appendToken(keys []string, args []any, t *Token) ([]string, []any) {
 	if t == nil {

@@ -90,6 +90,7 @@ func (m *Model) Admit(now int64, check lua.Check) lua.Answer {
 		s.Done, s.Held, s.Was, s.Change = done[i], p.held(now), p.was, p.change
 		answer.States = append(answer.States, s)
 	}
+	answer.Fits = int64(answer.Status)
 	return answer
 }
 

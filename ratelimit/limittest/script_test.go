@@ -3,7 +3,6 @@ package limittest_test
 import (
 	"context"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,7 +87,7 @@ type clock struct {
 func newClock(t *testing.T, rdb redis.UniversalClient) *clock {
 	t.Helper()
 	var source []byte
-	for _, name := range []string{"audit", "algorithms", "state", "admit"} {
+	for _, name := range []string{"batch", "audit", "algorithms", "state", "admit"} {
 		text, err := os.ReadFile("../../lua/" + name + ".lua")
 		if err != nil {
 			t.Fatalf("ReadFile: %v", err)
@@ -105,8 +104,6 @@ func newClock(t *testing.T, rdb redis.UniversalClient) *clock {
 	return c
 }
 
-type settable interface{ SetVal(reply any) }
-
 func (c *clock) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (c *clock) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -119,15 +116,9 @@ func (c *clock) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !ok || !admit.NoRetry() {
 			return next(ctx, cmd)
 		}
-		args := cmd.Args() // EVALSHA, digest, number of keys, keys, arguments
-		end := 3 + args[2].(int)
-		keys := make([]string, 0, 8)
-		for _, key := range args[3:end] {
-			keys = append(keys, key.(string))
-		}
-		argv := append(slices.Clone(args[end:]), c.now/1_000_000, c.now%1_000_000)
-		reply, err := c.frozen.Run(ctx, c.rdb, keys, argv...).Result()
-		cmd.(settable).SetVal(reply)
+		_, keys, args := redistest.Call(cmd)
+		reply, err := c.frozen.Run(ctx, c.rdb, keys, append(args, c.now/1_000_000, c.now%1_000_000)...).Result()
+		redistest.SetReply(cmd, reply)
 		return err
 	}
 }

@@ -116,6 +116,7 @@ func (tr *trace) step() {
 	for i := range checks {
 		checks[i] = tr.check(now)
 	}
+	slices.SortStableFunc(checks, func(a, b lua.Check) int { return cmp.Compare(place(&a), place(&b)) })
 	answers, err := tr.conn.Admit(tr.Context(), checks)
 	if err != nil {
 		tr.Fatalf("Admit(%+v): %v", checks, err)
@@ -134,6 +135,16 @@ func (tr *trace) step() {
 	for i, key := range tr.keys {
 		tr.compare(tr.model.Written[key], kept[key], before[i], after[i], end)
 	}
+}
+
+// place tells whether a check is done with the plain ones, or after them.
+func place(check *lua.Check) int {
+	if check.Mode != lua.Take && check.Mode != "" || slices.ContainsFunc(check.Charges, func(c lua.Charge) bool {
+		return c.Role != lua.Enforced || c.Holds || c.Algorithm == lua.Concurrency
+	}) {
+		return 1
+	}
+	return 0
 }
 
 // stored tells what the model holds, as snapshot tells it of Redis.

@@ -1,0 +1,275 @@
+package lua
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Frame is what makes a sliding window's charge one INCRBY: admit.lua tells the generation of the frame that a state
+// has (State.Generation), and whoever shows it again, with the units of the window before, is answered from the count
+// alone, as long as nothing else was done to the state. A frame that has ended costs nothing but the longer way.
+type Frame struct {
+	Generation int64 // 0 asks for a frame
+	Before     int64 // State.Previous
+}
+
+// Bounds of a Batch.
+const (
+	maxPlaces = 255 // of epochs and of terms: a place is a byte
+	// MaxBatch is the most checks that a Batch takes, those that are merged counted once.
+	MaxBatch = 256
+	// MaxTimes is how many equal checks can be one.
+	MaxTimes = 255
+	// maxFramed is the most that a frame is charged at once, so that its count stays below its generation.
+	maxFramed = 1 << 30
+)
+
+// Batch is checks that travel in one call of admit.lua, in the order in which they are added, but plain ones before all
+// others: those that take units of enforced policies, and hold nothing. The zero Batch is empty. To use it again, with
+// Reset, saves its memory. It is not safe for concurrent use.
+type Batch struct {
+	plain, other []asked
+	shape        shape
+	epochs       []*Held
+	places       map[Held]int // of epochs, once there are many
+	terms        []terms
+	epochKeys    []any
+	plainKeys    []any
+	otherKeys    []string
+	plainArgs    []any
+	otherArgs    []any
+	words        []any // of the command
+	keys         int   // how many of them are keys
+}
+
+// asked is a check of a batch, and where its answer goes.
+type asked struct {
+	check  *Check
+	times  int64
+	answer *Answer
+}
+
+// terms is what a policy comes to, which many checks have in common. Only some fields of the charge matter.
+type terms struct {
+	check  *Check
+	charge *Charge
+}
+
+func (t *terms) equal(check *Check, c *Charge) bool {
+	o := t.charge
+	return o == c || o.Limit == c.Limit && o.Window == c.Window && o.Algorithm == c.Algorithm && o.Start == c.Start && o.Burst == c.Burst &&
+		o.Change == c.Change && t.check.From == check.From && *t.check.until() == *check.until()
+}
+
+// shape is what the script reads byte by byte.
+type shape struct{ bytes []byte }
+
+// MarshalBinary lets a client write the shape without a copy.
+func (s *shape) MarshalBinary() ([]byte, error) { return s.bytes, nil }
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	clear(b.plain) // what was asked is not to be kept alive
+	clear(b.words)
+	clear(b.places)
+	b.plain, b.other, b.shape.bytes = b.plain[:0], b.other[:0], b.shape.bytes[:0]
+	b.epochs, b.terms, b.words = b.epochs[:0], b.terms[:0], b.words[:0]
+	b.epochKeys, b.plainKeys, b.otherKeys = b.epochKeys[:0], b.plainKeys[:0], b.otherKeys[:0]
+	b.plainArgs, b.otherArgs, b.keys = b.plainArgs[:0], b.otherArgs[:0], 0
+}
+
+// Len returns how many checks were added.
+func (b *Batch) Len() int { return len(b.plain) + len(b.other) }
+
+// Add puts a check into the batch, or returns false where it is full. All keys of a batch must lie in one slot where
+// there are slots, which those of one bucket do. The check is the batch's until that was admitted; then answer has what it came to, in the memory that it had.
+//
+// times is how many equal checks, one after the other, it stands for, 1 to MaxTimes; more than 1 needs a Mergeable one.
+func (b *Batch) Add(check *Check, times int, answer *Answer) bool {
+	if b.Len() >= MaxBatch || len(b.epochs)+len(check.Epochs) > maxPlaces || len(b.terms)+len(check.Charges) > maxPlaces {
+		return false
+	}
+	ask := asked{check, int64(times), answer}
+	if !check.plain() {
+		b.other = append(b.other, ask)
+		b.otherKeys, b.otherArgs = appendCheck(b.otherKeys, b.otherArgs, check)
+		return true
+	}
+	b.plain = append(b.plain, ask)
+	places := [2]byte{}
+	for i := range check.Epochs {
+		places[i] = b.place(&check.Epochs[i])
+	}
+	b.shape.bytes = append(b.shape.bytes, places[0], places[1], byte(times), byte(len(check.Charges)))
+	for i := range check.Charges {
+		b.addCharge(check, &check.Charges[i], ask.times)
+	}
+	return true
+}
+
+// plain reports whether a check is one of those that come first.
+func (c *Check) plain() bool {
+	if c.Mode != Take && c.Mode != "" || c.Token.revocable() || len(c.Epochs) > 2 || len(c.Charges) > MaxPolicies {
+		return false
+	}
+	for i := range c.Charges {
+		if p := &c.Charges[i]; p.Role != Enforced || p.Holds || p.Algorithm == Concurrency {
+			return false
+		}
+	}
+	return true
+}
+
+// Mergeable reports whether equal checks of this kind can be one: what each of them comes to can be told from what all
+// do, as by Answer.Nth.
+func (c *Check) Mergeable() bool {
+	for i := range c.Charges {
+		if p := &c.Charges[i]; p.Algorithm == GCRA || p.Units > maxFramed/MaxTimes {
+			return false
+		}
+	}
+	return len(c.Charges) > 0 && c.plain()
+}
+
+// place returns that of an epoch, from 1.
+func (b *Batch) place(held *Held) byte {
+	const few = 8
+	for i := len(b.epochs) - 1; i >= max(len(b.epochs)-few, 0); i-- {
+		if *b.epochs[i] == *held {
+			return byte(i + 1)
+		}
+	}
+	if at, ok := b.places[*held]; ok {
+		return byte(at)
+	}
+	b.epochs, b.epochKeys = append(b.epochs, held), append(b.epochKeys, &held.Key)
+	if b.places == nil {
+		b.places = make(map[Held]int)
+	}
+	b.places[*held] = len(b.epochs)
+	return byte(len(b.epochs))
+}
+
+func (b *Batch) addCharge(check *Check, c *Charge, times int64) {
+	at := -1
+	for i := range b.terms {
+		if b.terms[i].equal(check, c) {
+			at = i
+			break
+		}
+	}
+	if at < 0 {
+		at = len(b.terms)
+		b.terms = append(b.terms, terms{check, c})
+	}
+	units := byte(0)
+	if c.Units > 0 && c.Units < 256 {
+		units = byte(c.Units)
+	} else {
+		b.plainArgs = append(b.plainArgs, &c.Units)
+	}
+	b.shape.bytes = append(b.shape.bytes, byte(at+1), units)
+	b.plainKeys = append(b.plainKeys, &c.Key)
+	if c.Algorithm == Sliding {
+		c.Count = c.count()
+		b.plainKeys = append(b.plainKeys, &c.Count)
+		switch f := c.Frame; {
+		case f == nil || c.Units*times > maxFramed:
+			b.plainArgs = append(b.plainArgs, absent, absent)
+		case f.Generation == 0:
+			b.plainArgs = append(b.plainArgs, wanted, absent)
+		default:
+			b.plainArgs = append(b.plainArgs, &f.Generation, &f.Before)
+		}
+	}
+}
+
+// Arguments that are no numbers. As variables they are boxed once.
+var absent, wanted any = "-", "+"
+
+// command puts the batch into words.
+func (b *Batch) command(script *script) []any {
+	b.keys = len(b.epochKeys) + len(b.plainKeys) + len(b.otherKeys)
+	words := append(append(append(b.words[:0], script.call...), &b.keys), b.epochKeys...)
+	words = append(words, b.plainKeys...)
+	for i := range b.otherKeys {
+		words = append(words, &b.otherKeys[i])
+	}
+	words = append(words, &b.shape, len(b.epochs))
+	for _, held := range b.epochs {
+		words = append(words, given(&held.Keys), given(&held.Limits))
+	}
+	words = append(words, len(b.terms))
+	for i := range b.terms {
+		check, c := b.terms[i].check, b.terms[i].charge
+		words = append(words, c.Algorithm.arg(), &c.Limit, &c.Window, c.extra(), c.change(), &check.From, check.until())
+	}
+	b.words = append(append(words, b.plainArgs...), b.otherArgs...)
+	return b.words
+}
+
+// AdmitBatch decides the checks of a batch in one script call, and puts into the answer of each what it came to. On a
+// cluster all keys of the call must lie in one slot.
+//
+// An error means that nobody knows what was charged; the call is never repeated by the client. What is wrong with the
+// answer of one check alone is the Err of its Answer. It returns when the client does: what a ctx that ends means to
+// that is go-redis' ContextTimeoutEnabled to say.
+//
+// Cost: one command, and in Redis one read for each epoch, and one write for each charge of a plain check that has a
+// frame; a read more for each other charge, three reads and up to six writes more where it has holds, and a read for a
+// token.
+func (c *Conn) AdmitBatch(ctx context.Context, b *Batch) error {
+	reply, err := c.integers(ctx, b.command(&admitScript))
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		words := b.command(&admitScript)
+		words[0], words[1] = "eval", admitScript.source
+		reply, err = c.integers(ctx, words)
+	}
+	if err != nil {
+		return err
+	}
+	return b.decode(reply)
+}
+
+// integers runs a command that answers with integers.
+func (c *Conn) integers(ctx context.Context, words []any) ([]int64, error) {
+	cmd := onceIntegers{redis.NewIntSliceCmd(ctx, words...)}
+	if err := c.rdb.Process(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.Result()
+}
+
+// onceIntegers is a command as once is.
+type onceIntegers struct{ *redis.IntSliceCmd }
+
+// NoRetry tells go-redis (9.19 and later) never to send the command again by itself.
+func (onceIntegers) NoRetry() bool { return true }
+
+// decode reads the reply: plain checks, those of them that took the longer way, and the others.
+func (b *Batch) decode(n []int64) error {
+	if len(n) == 0 {
+		return fmt.Errorf("%w: admit answered nothing", ErrReply)
+	}
+	r := &replied{now: n[0], rest: n[1:]}
+	for i := range b.plain {
+		r.plain(&b.plain[i])
+	}
+	for i := range b.plain {
+		if b.plain[i].answer.Status == later {
+			r.later(&b.plain[i])
+		}
+	}
+	for i := range b.other {
+		r.other(&b.other[i])
+	}
+	switch {
+	case r.short:
+		return fmt.Errorf("%w: admit answered %d numbers, too few for %d checks", ErrReply, len(n), b.Len())
+	case len(r.rest) != 0:
+		return fmt.Errorf("%w: admit answered %d numbers too many", ErrReply, len(r.rest))
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+-- batch.lua: the front of admit.lua, which says what a call is. It compares epochs, each once for all checks that hold
+-- it, and charges the plain checks that have frames. A call in which nothing else is asked ends here: what follows,
+-- algorithms and all, is not even set up.
+--
+-- FRAME  Most checks add to a count and change nothing else of a state. A sliding window whose caller asks for it
+--        keeps that number in a key of its own, as generation * 2^31 + units, and the caller remembers the frame:
+--        the generation, and the units of the window before. The state knows the generation too. One INCRBY then
+--        charges, and tells whether the frame was the present one; if not, it is taken back. Whatever else is
+--        done to the state ends the frame (state.lua), so a count never holds on to what has changed.
+--        A generation is 64 * (number of the window % 2^14) + now % 64.
+
+local LIMIT, WINDOW, LEASE, TIME = 999999999999999, 34560000000000, 86400000000, 9007199254740991
+local FRAME, FRAMED = 2147483648, 1073741824 -- where the generation begins; the most that is framed
+local call, pcall, byte, floor, tonumber = redis.call, redis.pcall, string.byte, math.floor, tonumber
+local now = redis.call('TIME')
+now = now[1] * 1000000 + now[2]
+
+local function integer(text, low, high)
+  local n = tonumber(text)
+  return n and n >= low and n <= high and n % 1 == 0 and n
+end
+
+-- divide returns a * b / c rounded down, and the rest: exactly, for b and c up to LIMIT. A product beyond
+-- 2^53 is divided digit by digit, in the largest base that keeps each step below that.
+local function divide(a, b, c)
+  local product = a * b
+  if product <= TIME then return floor(product / c), product % c end
+  local base, scale, quotient, rest = math.max(b, c) <= WINDOW and 128 or 4, 1, 0, 0
+  while scale <= a / base do scale = scale * base end
+  while scale >= 1 do
+    rest = rest * base + floor(a / scale) * b
+    quotient = quotient * base + floor(rest / c)
+    rest, a, scale = rest % c, a % scale, scale / base
+  end
+  return quotient, rest
+end
+
+-- share returns units * part / whole rounded up.
+local function share(units, part, whole)
+  local quotient, rest = divide(units, part, whole)
+  return rest > 0 and quotient + 1 or quotient
+end
+
+local reply, key, arg = { now }, 0, 0
+local function next_key() key = key + 1; return KEYS[key] end
+local function next_arg() arg = arg + 1; return ARGV[arg] end
+
+-- stamp is one of an epoch, 0 where there is none.
+local function stamp(text) return integer(text or '', 1, TIME) or 0 end
+
+-- The epochs: the stamps that are stored, and whether they are others than the caller holds.
+local shape, stamps, late = next_arg(), {}, {}
+for i = 1, tonumber(next_arg()) do
+  local keys, limits = next_arg(), next_arg()
+  local stored = pcall('HMGET', next_key(), 'keys', 'limits')
+  stamps[i], late[i] = stored, keys ~= '-' and keys ~= stored[1] or limits ~= '-' and limits ~= stored[2]
+end
+
+-- The terms: what policies come to, for all checks that have them.
+local terms = {}
+for i = 1, tonumber(next_arg()) do
+  local t = {
+    kind = next_arg(), limit = integer(next_arg(), 0, LIMIT), window = integer(next_arg(), 1, WINDOW), extra = next_arg(), change = next_arg(),
+  }
+  local from, till = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME)
+  t.valid = t.limit and t.window and from and till
+  t.current = t.valid and now >= from and now < till
+  if t.kind == 's' and t.valid then
+    t.number, t.left = floor(now / t.window) % 16384, t.window - now % t.window
+  end
+  terms[i] = t
+end
+
+-- What is asked of the policies of the check at hand.
+local n, times = 0, 1
+local term, units, count, generation, before, after, done = {}, {}, {}, {}, {}, {}, {}
+
+-- read reads the policies of a check from the shape.
+local function read(at)
+  for i = 1, n do
+    local t, u = byte(shape, at + 1, at + 2)
+    at, t = at + 2, terms[t]
+    term[i], units[i] = t, u > 0 and u or tonumber(next_arg())
+    key = key + 1
+    if t.kind == 's' then
+      key = key + 1
+      count[i], generation[i], before[i] = KEYS[key], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+      arg = arg + 2
+    else
+      generation[i] = nil
+    end
+  end
+  return at
+end
+
+-- uncount takes back what the first few policies of a check were charged.
+local function uncount(policies, often)
+  for i = 1, policies do
+    if often * units[i] > 0 then call('INCRBY', count[i], -often * units[i]) end
+  end
+end
+
+-- charge charges a check as often as it fits, up to its times, and puts that into the reply. It returns false, and has
+-- charged nothing, where a policy has no frame, or not the present one.
+local function charge()
+  local fits = times
+  for i = 1, n do
+    local t, g, sum = term[i], generation[i], units[i] * times
+    local value = g and floor(g / 64) == t.number and pcall('INCRBY', count[i], sum)
+    if type(value) ~= 'number' then uncount(i - 1, times); return false end
+    local used = value % FRAME
+    if value - used ~= g * FRAME then
+      if value == sum then call('DEL', count[i]) else call('INCRBY', count[i], -sum) end
+      uncount(i - 1, times)
+      return false
+    end
+    after[i], done[i] = used, times
+    if before[i] > 0 then used = used + share(before[i], t.left, t.window) end
+    if used > t.limit and sum > 0 then
+      done[i] = floor(math.max(t.limit - used + sum, 0) / units[i])
+      if done[i] < fits then fits = done[i] end
+    end
+  end
+  local at = #reply + 1
+  if fits == times then
+    reply[at] = 5
+    for i = 1, n do reply[at + i] = after[i] end
+    return true
+  end
+  uncount(n, times - fits)
+  reply[at], reply[at + 1] = 6, fits
+  for i = 1, n do
+    reply[at + 2 * i], reply[at + 2 * i + 1] = done[i], after[i] - (times - fits) * units[i]
+  end
+  return true
+end
+
+-- tell puts the stamps of an epoch into the reply, as they are stored.
+local function tell(epoch)
+  if epoch == 0 then return end
+  reply[#reply + 1], reply[#reply + 2] = stamp(stamps[epoch][1]), stamp(stamps[epoch][2])
+end
+
+-- refusal returns the status of the check at hand if it is not to be decided, as admit.lua has them.
+local function refusal(first, second)
+  local status = (late[first] or late[second]) and 2
+  for i = 1, n do
+    if not term[i].valid then return 3 end
+    status = status or not term[i].current and 2
+  end
+  return status
+end
+
+-- The plain checks. What cannot be answered here is left for later.
+local left, at = {}, 0
+while at < #shape do
+  local first, second, times_, n_ = byte(shape, at + 1, at + 4)
+  local from = { at + 4, key, arg, n_, times_ }
+  n, times = n_, times_
+  at = read(at + 4)
+  local status = refusal(first, second)
+  if status then
+    reply[#reply + 1] = status
+    if status == 2 then
+      tell(first)
+      tell(second)
+    end
+  elseif not charge() then
+    left[#left + 1] = from
+    reply[#reply + 1] = 7
+  end
+end
+if #left == 0 and arg == #ARGV then return reply end
+
