@@ -1,0 +1,110 @@
+package rival
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tollgate-go/tollgate/examples/bench/internal/contest"
+	"github.com/tollgate-go/tollgate/middleware"
+	"github.com/tollgate-go/tollgate/middleware/meter"
+	"github.com/tollgate-go/tollgate/ratelimit"
+)
+
+// Names of our contestants.
+const (
+	NameStrict = "tollgate"
+	NameGCRA   = "tollgate GCRA"
+	NameThree  = "tollgate, 3 policies"
+)
+
+// minute is the policy that the orgs' overrides raise.
+const minute = "minute"
+
+// coded is what the policy of the allowing contestants says: the overrides have to be applied for the run to pass.
+func coded() ratelimit.Policy { return ratelimit.PerMinute(1).Named(minute) }
+
+// Strict checks a sliding window over a minute, exactly: each check is counted in Redis before it is answered.
+func Strict(p Place, t *Tenants) contest.Contestant { return ours(p, t, NameStrict, coded()) }
+
+// GCRA checks what redis_rate does, by the same algorithm.
+func GCRA(p Place, t *Tenants) contest.Contestant {
+	return ours(p, t, NameGCRA, ratelimit.PerSecond(never).Bucket(never).Named("second"))
+}
+
+// Three checks three policies in one request, all or nothing.
+func Three(p Place, t *Tenants) contest.Contestant {
+	return ours(p, t, NameThree, ratelimit.PerSecond(never).Named("second"), coded(), ratelimit.PerHour(raised).Named("hour"))
+}
+
+// ours does the whole work of a request on a service with keys: its policies after the org's overrides, the epochs of
+// its key and its overrides compared in the same call, and its usage counted.
+func ours(p Place, t *Tenants, name string, allowing ...ratelimit.Policy) contest.Contestant {
+	return contest.Contestant{Name: name, Open: func(_ context.Context, limits contest.Limits, keys int) (*contest.Running, error) {
+		policies := allowing
+		if limits == contest.Denying {
+			policies = []ratelimit.Policy{ratelimit.PerHour(1).Named("denied")}
+		}
+		g := &gate{tenants: t, rdb: p.Client()}
+		if err := g.open(name, policies, keys); err != nil {
+			return nil, errors.Join(err, g.rdb.Close())
+		}
+		return &contest.Running{Caller: g.caller, Close: g.close}, nil
+	}}
+}
+
+// gate is our contestant while it runs.
+type gate struct {
+	tenants  *Tenants
+	rdb      redis.UniversalClient
+	limiter  *ratelimit.Limiter
+	usage    *meter.Meter
+	prepared []*ratelimit.Prepared
+}
+
+func (g *gate) open(endpoint string, policies []ratelimit.Policy, keys int) (err error) {
+	if g.limiter, err = ratelimit.New(g.rdb); err != nil {
+		return err
+	}
+	var charges []ratelimit.Charge
+	for _, policy := range policies {
+		charges = append(charges, ratelimit.Charge{Policy: policy, Cost: 1})
+	}
+	for _, who := range g.tenants.Identities[:keys] {
+		prepared, err := g.limiter.Prepare(ratelimit.Request{
+			Org: who.Org, Project: who.Project, Key: who.Key, Plan: who.Plan, Endpoint: "GET /v1/" + endpoint, Charges: charges,
+		})
+		if err != nil {
+			return err
+		}
+		g.prepared = append(g.prepared, prepared)
+	}
+	g.usage, err = meter.New(g.rdb)
+	return err
+}
+
+func (g *gate) caller() contest.Check {
+	var decision ratelimit.Decision
+	return func(ctx context.Context, key int) (bool, error) {
+		who := g.tenants.Identities[key]
+		if err := g.prepared[key].Admit(ctx, ratelimit.Call{Epoch: who.Epoch}, &decision); err != nil {
+			return false, err
+		}
+		if decision.Allowed {
+			g.usage.Record(middleware.Usage{Org: who.Org, Project: who.Project, Product: "bench", Kind: "checks", Units: 1})
+		}
+		return decision.Allowed, nil
+	}
+}
+
+func (g *gate) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var drained error
+	if c, ok := any(g.limiter).(interface{ Close(context.Context) error }); ok {
+		drained = c.Close(ctx)
+	}
+	return errors.Join(drained, g.usage.Close(ctx), g.rdb.Close())
+}
