@@ -99,9 +99,9 @@ type Charge struct {
 	Holds     bool  // units may be held besides those taken; Concurrency always has holds
 	Lease     int64 // how long units are held, microseconds, up to MaxLease; 0 takes them at once, which Concurrency cannot
 	Held      int64 // Settle and Renew: the units that are held
-	// Count is Sliding's CountKey of Key, for whoever has it at hand; "" is worked out.
+	// Count is CountKey of Key, for whoever has it at hand; "" is worked out.
 	Count string
-	// Frame is the one that is known of a Sliding policy, for a plain check; nil: none is, and none is asked for.
+	// Frame is the one that is known, for a plain check; nil: none is, and none is asked for.
 	Frame *Frame
 }
 
@@ -136,7 +136,7 @@ func (c *Charge) change() any {
 	return int64(c.Change)
 }
 
-// count returns the key of the count that a sliding window may have besides its state.
+// count returns the key of the count that a state may have besides.
 func (c *Charge) count() string {
 	if c.Count != "" {
 		return c.Count
@@ -230,11 +230,11 @@ func appendCheck(keys []string, args []any, check *Check) ([]string, []any) {
 	for i := range check.Charges {
 		charge := &check.Charges[i]
 		keys = append(keys, charge.Key)
-		if charge.Algorithm == Sliding {
+		if charge.Algorithm != Concurrency {
 			keys = append(keys, charge.count())
-		}
-		if charge.Holds && charge.Algorithm != Concurrency {
-			keys = append(keys, HoldsKey(charge.Key))
+			if charge.Holds {
+				keys = append(keys, HoldsKey(charge.Key))
+			}
 		}
 		args = append(args, charge.Algorithm.arg(), &charge.Limit, &charge.Window, charge.extra(),
 			charge.change(), charge.lease(), &charge.Units, charge.role(mode))

@@ -3,19 +3,19 @@
 --
 -- Plain checks come first: they take units at once, of policies that are enforced, and nothing else is asked of them.
 --
--- KEYS   the epochs of the plain checks, each once; for each plain check, for each policy, its state and, if it slides,
+-- KEYS   the epochs of the plain checks, each once; for each plain check, for each policy, its state and
 --        its count; then for each other check: its epochs; then what is revoked of the org, if there is a token; then
---        for each policy its state, its count if it slides, and its holds if it has any ('h' has nothing else); then
---        the audit trail, if there is an entry for it
+--        for each policy its state, its count, and its holds if it has any ('h' has nothing else); then the audit
+--        trail, if there is an entry for it
 -- ARGV   shape          of the plain checks, bytes: for each, two epochs (places among those that follow, 0 for none), times,
 --                       the number of its policies; for each policy its terms (a place), units (0: they stand below)
 --        epochs         how many, up to 255; for each:
 --          keys, limits   the stamps that the caller holds; '-' is not compared
 --        terms          how many, up to 255; for each:
 --          algorithm, limit, window, extra, change, from, until  as below
---        then for each plain check, for each policy: units, if the shape has none; if it slides:
+--        then for each plain check, for each policy: units, if the shape has none; then
 --          generation     of the frame that the caller knows; '+' asks for one; '-' does not
---          before         the units of the window before, as that frame has them
+--          before         of that frame
 --        then for each other check:
 --          epochs         how many are compared, 0 to 2; then for each the stamps that the caller holds:
 --            keys, limits   '-' is not compared
@@ -134,19 +134,6 @@ function modes.reset(policies, _, _, append)
   return each(policies, function() return 1 end)
 end
 
--- frame has the state of a policy keep its frame with the next write, or begin one, if it is one that can have one: of a
--- window that was changed by nothing, and of few enough units.
-local function frame(p, s)
-  local changed = s.capacity ~= p.capacity or s.change ~= KEEP or s.start ~= now - now % p.window
-  if changed or p.capacity > FRAMED or s.current > FRAMED or s.previous > FRAMED then return end
-  local number = math.floor(s.start / p.window) % 16384
-  if not s.framed then
-    s.generation = math.max(number * 64 + now % 64, 1)
-  elseif math.floor(s.framed / 64) == number then
-    s.generation = s.framed
-  end
-end
-
 -- plain decides a check that batch.lua left, and puts it into the reply.
 local function plain(check)
   local policies, states = {}, {}
@@ -159,16 +146,14 @@ local function plain(check)
       kind = t.kind, algorithm = algorithms[t.kind], limit = t.limit, window = t.window, extra = integer(t.extra, 0, TIME),
       change = integer(t.change, KEEP, RESET), units = u > 0 and u or integer(next_arg(), 0, LIMIT), key = next_key(),
     }
-    local wanted
-    if p.kind == 's' then
-      p.count, wanted = next_key(), next_arg()
-      next_arg()
-    end
+    p.count = next_key()
+    local wanted = next_arg() ~= '-'
+    next_arg()
     if not p.algorithm or p.kind == 'h' or not p.units or not bounded(p) then return false end
     local s = load(p)
     local room = math.max(p.capacity - s.used, 0)
     s.done = p.capacity == 0 and 0 or p.units == 0 and check[5] or math.min(math.floor(room / p.units), check[5])
-    p.framed, policies[i], states[i] = wanted and (wanted ~= '-' or s.framed), p, s
+    p.framed, policies[i], states[i] = wanted or s.framed, p, s
     fits = math.min(fits, s.done)
   end
   local answer = { fits }
@@ -179,8 +164,8 @@ local function plain(check)
       add(p, s, fits * p.units, now)
     end
     local r = #answer
-    answer[r + 1], answer[r + 2], answer[r + 3], answer[r + 4], answer[r + 5] = s.done, s.generation or 0, s.start, s.window, s.current
-    answer[r + 6], answer[r + 7], answer[r + 8], answer[r + 9] = s.previous, s.ends, s.capacity, s.change
+    answer[r + 1], answer[r + 2], answer[r + 3], answer[r + 4], answer[r + 5] = s.done, s.start, s.window, s.current, s.previous
+    answer[r + 6], answer[r + 7], answer[r + 8], answer[r + 9], answer[r + 10] = s.ends, s.capacity, s.change, s.generation or 0, s.before or 0
   end
   return answer
 end

@@ -65,7 +65,7 @@ function sliding.add(p, s, units, at)
     s.previous = sum(s.previous, units)
   end
   s.at, s.ends = math.max(now, s.at), s.start + (s.current > 0 and 2 or 1) * s.window
-  return s.current, s.previous, s.generation or 0
+  return s.current, s.previous, 0
 end
 
 -- Calendar: `at` is the last charge, x the units since the window began, y how long after `at` it ends.
@@ -131,8 +131,8 @@ function gcra.add(p, s, units, at)
   if s.used + units > 2 * LIMIT then gcra.fill(p, s, 2 * LIMIT) end
   if s.start < now then s.start, s.current = now, 0 end
   if s.start > now + WINDOW then s.start, s.current = now + WINDOW, 0 end
-  s.at, s.ends = now, s.start + 1
-  return p.limit, s.start - now, s.current
+  s.at, s.ends = s.generation and s.generation == s.framed and s.at or now, s.start + 1
+  return p.limit, s.start - s.at, s.current
 end
 
 -- Concurrency: a state of nothing; what counts is held.

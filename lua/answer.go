@@ -25,8 +25,8 @@ type State struct {
 	Ends     int64  // when nothing of it matters any more, at the latest
 	Was      int64  // the capacity that the units were taken under
 	Change   Change // what becomes of them
-	// Generation is that of the frame that counts it, 0 if there is none; see Frame.
-	Generation int64
+	// Frame is the one that counts it by now. Its Generation is 0 if there is none.
+	Frame Frame
 }
 
 // Stamps is an epoch as it is stored; 0 where missing.
@@ -118,11 +118,18 @@ func (r *replied) framed(c *Charge, done, current int64) State {
 	if c.Frame == nil {
 		return State{} // which decided finds out of its bounds
 	}
-	start := r.now - r.now%max(c.Window, 1)
-	return State{
-		Done: done, Start: start, Window: c.Window, Current: current, Previous: c.Frame.Before, Ends: start + 2*c.Window,
-		Was: c.Limit, Change: KeepUsed, Generation: c.Frame.Generation,
+	s := State{Done: done, Start: c.Frame.Before, Window: c.Window, Current: current, Was: c.Limit, Change: KeepUsed, Frame: *c.Frame}
+	switch c.Algorithm {
+	case Sliding:
+		s.Start, s.Previous = r.now-r.now%max(c.Window, 1), c.Frame.Before
+		s.Ends = s.Start + 2*c.Window
+	case GCRA:
+		s.Start, s.Current, s.Previous, s.Was = max(s.Start+current, r.now), 0, c.Limit, c.Burst
+		s.Ends = s.Start + 1
+	default:
+		s.Ends = s.Start + s.Window
 	}
+	return s
 }
 
 // later reads the answer of a plain check that took the longer way.
@@ -134,9 +141,9 @@ func (r *replied) later(ask *asked) {
 		return
 	}
 	for range ask.check.Charges {
-		v := r.take(stateLen)
+		v := r.take(stateLen + 1)
 		a.States = append(a.States, State{
-			Done: v[0], Generation: v[1], Start: v[2], Window: v[3], Current: v[4], Previous: v[5], Ends: v[6], Was: v[7], Change: Change(v[8]),
+			Done: v[0], Start: v[1], Window: v[2], Current: v[3], Previous: v[4], Ends: v[5], Was: v[6], Change: Change(v[7]), Frame: Frame{v[8], v[9]},
 		})
 	}
 	a.decided(ask.times)
@@ -190,7 +197,7 @@ func (r *replied) other(ask *asked) {
 
 // valid reports whether a state lies within the bounds that callers count on.
 func (s *State) valid() bool {
-	return min(s.Done, s.Held, s.Start, s.Current, s.Previous, s.Ends, s.Was, s.Generation, int64(s.Change)) >= 0 &&
+	return min(s.Done, s.Held, s.Start, s.Current, s.Previous, s.Ends, s.Was, s.Frame.Generation, s.Frame.Before, int64(s.Change)) >= 0 &&
 		max(s.Done, s.Held, s.Was) <= MaxUnits && max(s.Start, s.Ends) <= MaxTime && s.Window >= 1 && s.Window <= MaxWindow &&
 		max(s.Current, s.Previous) <= 4*MaxUnits && s.Change <= ResetUsed
 }

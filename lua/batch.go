@@ -7,12 +7,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Frame is what makes a sliding window's charge one INCRBY: admit.lua tells the generation of the frame that a state
-// has (State.Generation), and whoever shows it again, with the units of the window before, is answered from the count
-// alone, as long as nothing else was done to the state. A frame that has ended costs nothing but the longer way.
+// Frame is what makes a plain charge one INCRBY: admit.lua tells the frame that a state has (State.Frame), and whoever
+// shows it again is answered from a count alone, as long as nothing else was done to the state. A frame that has ended
+// costs nothing but the longer way. Show none that was told more than a second ago: what a changed limit makes of what
+// was taken goes by when the frame was told.
 type Frame struct {
 	Generation int64 // 0 asks for a frame
-	Before     int64 // State.Previous
+	Before     int64 // what else decides, as batch.lua has it
 }
 
 // Bounds of a Batch.
@@ -22,8 +23,6 @@ const (
 	MaxBatch = 256
 	// MaxTimes is how many equal checks can be one.
 	MaxTimes = 255
-	// maxFramed is the most that a frame is charged at once, so that its count stays below its generation.
-	maxFramed = 1 << 30
 )
 
 // Batch is checks that travel in one call of admit.lua, in the order in which they are added, but plain ones before all
@@ -126,7 +125,7 @@ func (c *Check) plain() bool {
 // do, as by Answer.Nth.
 func (c *Check) Mergeable() bool {
 	for i := range c.Charges {
-		if p := &c.Charges[i]; p.Algorithm == GCRA || p.Units > maxFramed/MaxTimes {
+		if p := &c.Charges[i]; p.Algorithm == GCRA || p.Units > MaxUnits/MaxTimes {
 			return false
 		}
 	}
@@ -172,17 +171,15 @@ func (b *Batch) addCharge(check *Check, c *Charge, times int64) {
 	}
 	b.shape.bytes = append(b.shape.bytes, byte(at+1), units)
 	b.plainKeys = append(b.plainKeys, &c.Key)
-	if c.Algorithm == Sliding {
-		c.Count = c.count()
-		b.plainKeys = append(b.plainKeys, &c.Count)
-		switch f := c.Frame; {
-		case f == nil || c.Units*times > maxFramed:
-			b.plainArgs = append(b.plainArgs, absent, absent)
-		case f.Generation == 0:
-			b.plainArgs = append(b.plainArgs, wanted, absent)
-		default:
-			b.plainArgs = append(b.plainArgs, &f.Generation, &f.Before)
-		}
+	c.Count = c.count()
+	b.plainKeys = append(b.plainKeys, &c.Count)
+	switch f := c.Frame; {
+	case f == nil:
+		b.plainArgs = append(b.plainArgs, absent, absent)
+	case f.Generation == 0:
+		b.plainArgs = append(b.plainArgs, wanted, absent)
+	default:
+		b.plainArgs = append(b.plainArgs, &f.Generation, &f.Before)
 	}
 }
 

@@ -2,12 +2,15 @@
 -- it, and charges the plain checks that have frames. A call in which nothing else is asked ends here: what follows,
 -- algorithms and all, is not even set up.
 --
--- FRAME  Most checks add to a count and change nothing else of a state. A sliding window whose caller asks for it
---        keeps that number in a key of its own, as generation * 2^31 + units, and the caller remembers the frame:
---        the generation, and the units of the window before. The state knows the generation too. One INCRBY then
---        charges, and tells whether the frame was the present one; if not, it is taken back. Whatever else is
---        done to the state ends the frame (state.lua), so a count never holds on to what has changed.
---        A generation is 64 * (number of the window % 2^14) + now % 64.
+-- FRAME  Most checks add to a count and change nothing else of a state. Where a caller asks for it, that number is kept
+--        in a key of its own, as generation * 2^31 + count, and the caller remembers the frame: the generation, and what
+--        else decides. The state knows the generation too. One INCRBY then charges, and tells whether the frame was the
+--        present one; if not, it is taken back. Whatever else is done to the state ends the frame (state.lua), so a
+--        count never holds on to what has changed. What is counted, and what the caller remembers as `before`:
+--          's'       the units of this window; those of the one before. The generation is 64 * (number of the
+--                    window % 2^14) + anything
+--          'f', 'c'  the units of the window; when it began
+--          'g'       the microseconds from a time until the bucket is empty; that time
 
 local LIMIT, WINDOW, LEASE, TIME = 999999999999999, 34560000000000, 86400000000, 9007199254740991
 local FRAME, FRAMED = 2147483648, 1073741824 -- where the generation begins; the most that is framed
@@ -65,15 +68,19 @@ for i = 1, tonumber(next_arg()) do
   local from, till = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME)
   t.valid = t.limit and t.window and from and till
   t.current = t.valid and now >= from and now < till
-  if t.kind == 's' and t.valid then
+  t.step, t.room = 1, t.limit -- what a unit counts, and how much may be counted
+  if t.valid and t.kind == 's' then
     t.number, t.left = floor(now / t.window) % 16384, t.window - now % t.window
+  elseif t.valid and t.kind == 'g' then
+    t.step = t.window / math.max(t.limit, 1)
+    t.room = t.step * (integer(t.extra, 0, LIMIT) or 0)
   end
   terms[i] = t
 end
 
 -- What is asked of the policies of the check at hand.
 local n, times = 0, 1
-local term, units, count, generation, before, after, done = {}, {}, {}, {}, {}, {}, {}
+local term, units, count, generation, before, extra, after, done = {}, {}, {}, {}, {}, {}, {}, {}
 
 -- read reads the policies of a check from the shape.
 local function read(at)
@@ -81,22 +88,36 @@ local function read(at)
     local t, u = byte(shape, at + 1, at + 2)
     at, t = at + 2, terms[t]
     term[i], units[i] = t, u > 0 and u or tonumber(next_arg())
-    key = key + 1
-    if t.kind == 's' then
-      key = key + 1
-      count[i], generation[i], before[i] = KEYS[key], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
-      arg = arg + 2
-    else
-      generation[i] = nil
-    end
+    count[i], generation[i], before[i] = KEYS[key + 2], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+    key, arg = key + 2, arg + 2
   end
   return at
 end
 
--- uncount takes back what the first few policies of a check were charged.
+-- uncount takes back what the first few policies of a check were charged so often; all of it, if that was all times.
 local function uncount(policies, often)
   for i = 1, policies do
-    if often * units[i] > 0 then call('INCRBY', count[i], -often * units[i]) end
+    local sum = often * units[i] * term[i].step + (often == times and extra[i] or 0)
+    if sum > 0 then call('INCRBY', count[i], -sum) end
+  end
+end
+
+-- used returns what a frame counts against its policy, where that is `value` of the count by now, and whether it is a
+-- frame of this time.
+local function used(i, value, sum)
+  local t, begun = term[i], before[i]
+  if t.kind == 's' then
+    if floor(generation[i] / 64) ~= t.number then return end
+    return begun > 0 and value + share(begun, t.left, t.window) or value, value
+  elseif t.kind == 'g' then
+    local ahead = begun + value - now
+    if ahead < sum then -- it was empty
+      extra[i], ahead = sum - ahead, sum
+      value = call('INCRBY', count[i], extra[i]) % FRAME
+    end
+    return ahead, value
+  elseif now >= begun and now < begun + t.window then
+    return value, value
   end
 end
 
@@ -105,19 +126,21 @@ end
 local function charge()
   local fits = times
   for i = 1, n do
-    local t, g, sum = term[i], generation[i], units[i] * times
-    local value = g and floor(g / 64) == t.number and pcall('INCRBY', count[i], sum)
+    local t, g = term[i], generation[i]
+    local sum = units[i] * times * t.step
+    local value = g and sum <= FRAMED and sum % 1 == 0 and pcall('INCRBY', count[i], sum)
     if type(value) ~= 'number' then uncount(i - 1, times); return false end
-    local used = value % FRAME
-    if value - used ~= g * FRAME then
+    local sort, taken = value % FRAME
+    extra[i] = 0
+    if value - sort == g * FRAME then taken, sort = used(i, sort, sum) end
+    if not taken then
       if value == sum then call('DEL', count[i]) else call('INCRBY', count[i], -sum) end
       uncount(i - 1, times)
       return false
     end
-    after[i], done[i] = used, times
-    if before[i] > 0 then used = used + share(before[i], t.left, t.window) end
-    if used > t.limit and sum > 0 then
-      done[i] = floor(math.max(t.limit - used + sum, 0) / units[i])
+    after[i], done[i] = sort, times
+    if taken > t.room and sum > 0 then
+      done[i] = floor(math.max(t.room - taken + sum, 0) / (units[i] * t.step))
       if done[i] < fits then fits = done[i] end
     end
   end
@@ -130,7 +153,7 @@ local function charge()
   uncount(n, times - fits)
   reply[at], reply[at + 1] = 6, fits
   for i = 1, n do
-    reply[at + 2 * i], reply[at + 2 * i + 1] = done[i], after[i] - (times - fits) * units[i]
+    reply[at + 2 * i], reply[at + 2 * i + 1] = done[i], after[i] - (times - fits) * units[i] * term[i].step
   end
   return true
 end

@@ -78,7 +78,7 @@ func AnonymousLimitKey(kind, value, endpoint, policy string, algorithm Algorithm
 // HoldsKey names what is held of a policy, whose state has a key of LimitKey or AnonymousLimitKey.
 func HoldsKey(limitKey string) string { return limitKey + ":holds" }
 
-// CountKey names the count of a sliding window's frame, whose state has a key of LimitKey or AnonymousLimitKey.
+// CountKey names the count of a policy's frame, whose state has a key of LimitKey or AnonymousLimitKey.
 func CountKey(limitKey string) string { return limitKey + ":n" }
 
 // CredentialKey names the string that tells whose a credential is. The bucket is read from the first two

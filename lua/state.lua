@@ -1,7 +1,8 @@
 -- state.lua: what is stored of a policy. Between algorithms.lua and admit.lua.
 --
 -- A state is '<algorithm>:<at>:<window>:<capacity>:<change>:<x>:<y>:<z>': the capacity and the window that it
--- was written under, and what its algorithm makes of the rest. Holds are a sorted set: '<units>:<id>' by the
+-- was written under, and what its algorithm makes of the rest; then ':<generation>' if it has a frame (batch.lua), whose
+-- charges leave the state as it is, `at` with it. Holds are a sorted set: '<units>:<id>' by the
 -- time when it ends, and 'held', whose score is minus the sum of all units. What cannot be read, whatever its
 -- type, counts as nothing and is replaced at the next write, so that damage never locks anybody out. The count of a
 -- frame (batch.lua) ends with the state, and whatever writes the state ends the frame, or makes a new one.
@@ -16,27 +17,28 @@ local function carried(p, s, used)
   return s.change == RESET and 0 or used
 end
 
--- counted brings a sliding window that has a frame to what that counts. Where the count is lost, what the state knew
--- of it stays.
-local function counted(p, s)
+-- counted brings a state that has a frame to what its count says. Where that is lost, what the state knew of it stays.
+local function counted(p, s, generation)
   local value = redis.pcall('GET', p.count)
   value = type(value) == 'string' and integer(value, 0, TIME)
-  if value and math.floor(value / FRAME) == s.z then s.x, s.framed = value % FRAME, s.z end
+  if not value or math.floor(value / FRAME) ~= generation then return end
+  s.framed, value = generation, value % FRAME
+  if p.kind == 'g' then s.y, s.z = value, 0 else s.x = value end
 end
 
 -- stored reads the state of a policy, or returns nothing.
 local function stored(p)
   local value = redis.pcall('GET', p.key)
   if type(value) ~= 'string' then return end
-  local kind, at, window, capacity, change, x, y, z =
-    string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d):(%d+):(%d+):(%d+)$')
+  local kind, at, window, capacity, change, x, y, z, generation =
+    string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d):(%d+):(%d+):(%d+):?(%d*)$')
   if kind ~= p.kind then return end
   local s = {
     at = integer(at, 0, TIME), window = integer(window, 1, WINDOW), capacity = integer(capacity, 1, LIMIT),
     change = integer(change, KEEP, RESET), x = integer(x, 0, 2 * LIMIT), y = integer(y, 0, 2 * LIMIT), z = integer(z, 0, WINDOW),
   }
   if not (s.at and s.window and s.capacity and s.change and s.x and s.y and s.z) then return end
-  if kind == 's' and s.z > 0 then counted(p, s) end
+  if generation ~= '' then counted(p, s, tonumber(generation)) end
   if s.capacity == p.capacity and s.window == p.window and (kind ~= 'g' or s.x == p.limit) then
     s.change = KEEP
   else
@@ -82,6 +84,41 @@ local function load(p)
   return s
 end
 
+-- frame has a state keep its frame with the next write, or begin one, if it is one that can have one: that was changed
+-- by nothing, and of few enough units. A frame is kept for a second, so that `at` is never much older than a charge.
+local function frame(p, s)
+  local limit, start = p.capacity, s.start
+  if p.kind == 'g' then
+    limit, start = p.capacity * p.window / math.max(p.limit, 1), 0
+    if p.window % math.max(p.limit, 1) > 0 or s.current > 0 then return end
+  elseif p.kind == 's' then
+    start = now - now % p.window
+  end
+  if s.capacity ~= p.capacity or s.change ~= KEEP or s.window ~= p.window or p.kind ~= 'g' and s.start ~= start
+    or limit > FRAMED or s.current > FRAMED or p.kind == 's' and s.previous > FRAMED then
+    return
+  end
+  if s.framed and now - s.at < 1000000 and (p.kind ~= 's' or math.floor(s.framed / 64) == math.floor(start / p.window) % 16384) then
+    s.generation = s.framed
+  elseif p.kind == 's' then
+    s.generation = math.max(math.floor(start / p.window) % 16384 * 64 + now % 64, 1)
+  else
+    s.generation = now % 1048575 + 1
+  end
+end
+
+-- set_count writes the count of a frame, and returns what the state is kept for: a bucket's is filled further by
+-- charges that do not write the state.
+local function set_count(p, s)
+  local count, ends = s.current, s.ends
+  s.before = p.kind == 's' and s.previous or s.start
+  if p.kind == 'g' then
+    count, s.before, ends = s.start - s.at, s.at, now + 3000000 + p.capacity * p.window / p.limit
+  end
+  redis.call('SET', p.count, string.format('%.0f', s.generation * FRAME + count), 'PXAT', string.format('%.0f', math.ceil(ends / 1000)))
+  return ends
+end
+
 -- add takes units, or gives back some that were taken at a time.
 local function add(p, s, units, at)
   if s.used ~= s.counted then p.algorithm.fill(p, s, s.used) end
@@ -92,12 +129,11 @@ local function add(p, s, units, at)
   if s.used == 0 then
     redis.call('DEL', p.key)
   else
-    if s.generation then
-      redis.call('SET', p.count, string.format('%.0f', s.generation * FRAME + s.current), 'PXAT', string.format('%.0f', math.ceil(s.ends / 1000)))
-    end
+    local ends = s.generation and set_count(p, s) or s.ends
     redis.call('SET', p.key,
-      string.format('%s:%.0f:%.0f:%.0f:%d:%.0f:%.0f:%.0f', p.kind, s.at, p.window, p.capacity, p.change or KEEP, x, y, z),
-      'PXAT', string.format('%.0f', math.ceil(s.ends / 1000)))
+      string.format('%s:%.0f:%.0f:%.0f:%d:%.0f:%.0f:%.0f', p.kind, s.at, p.window, p.capacity, p.change or KEEP, x, y, z)
+        .. (s.generation and string.format(':%.0f', s.generation) or ''),
+      'PXAT', string.format('%.0f', math.ceil(ends / 1000)))
   end
 end
 
@@ -157,7 +193,7 @@ end
 -- policy reads one (admit.lua, POLICY), or returns nothing where a number is out of its bounds.
 local function policy()
   local p = { key = next_key(), kind = next_arg() }
-  p.count = p.kind == 's' and next_key() or nil
+  p.count = p.kind ~= 'h' and next_key() or nil
   p.algorithm = algorithms[p.kind]
   p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
   local extra, change, lease = next_arg(), next_arg(), next_arg()
