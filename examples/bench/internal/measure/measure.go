@@ -10,16 +10,11 @@ package measure
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // Load is what Drive did.
@@ -96,52 +91,4 @@ func Heap() uint64 {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	return memory.HeapAlloc
-}
-
-// ServerCPU returns the CPU time, user and system, that Redis servers have used since they started: that of all masters
-// of a cluster client.
-func ServerCPU(ctx context.Context, rdb redis.UniversalClient) (time.Duration, error) {
-	seconds, err := Info(ctx, rdb, "cpu", "used_cpu_user", "used_cpu_sys")
-	return time.Duration(seconds * float64(time.Second)), err
-}
-
-// Info returns the sum of fields of a section of INFO, over all masters of a cluster client.
-func Info(ctx context.Context, rdb redis.UniversalClient, section string, fields ...string) (float64, error) {
-	var mu sync.Mutex
-	var sum float64
-	add := func(ctx context.Context, one *redis.Client) error {
-		text, err := one.Info(ctx, section).Result()
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, field := range fields {
-			n, err := number(text, field)
-			if err != nil {
-				return fmt.Errorf("measure: INFO %s of %s: %w", section, one.Options().Addr, err)
-			}
-			sum += n
-		}
-		return nil
-	}
-	switch c := rdb.(type) {
-	case *redis.ClusterClient:
-		err := c.ForEachMaster(ctx, add)
-		return sum, err
-	case *redis.Client:
-		err := add(ctx, c)
-		return sum, err
-	}
-	return 0, fmt.Errorf("measure: INFO of a %T: want a redis.Client or a redis.ClusterClient", rdb)
-}
-
-// number finds a field in what INFO answers.
-func number(info, field string) (float64, error) {
-	for line := range strings.Lines(info) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {
-			return strconv.ParseFloat(value, 64)
-		}
-	}
-	return 0, fmt.Errorf("no field %s", field)
 }

@@ -3,7 +3,9 @@ package measure_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -123,5 +125,67 @@ func TestServerCPUAndInfo(t *testing.T) {
 	}
 	if _, err := measure.Info(t.Context(), nil, "cpu"); err == nil {
 		t.Error("Info takes no client for one")
+	}
+}
+
+func TestStored(t *testing.T) {
+	t.Parallel()
+	s, err := server.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	defer rdb.Close()
+	stored := func() float64 {
+		t.Helper()
+		bytes, err := measure.Stored(t.Context(), rdb)
+		if err != nil || bytes <= 0 {
+			t.Fatalf("Stored = %v, %v", bytes, err)
+		}
+		return bytes
+	}
+	empty := stored()
+	for i := range 1000 {
+		if err := rdb.Set(t.Context(), fmt.Sprint(i), make([]byte, 100), 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := stored()
+	if grew := full - empty; grew < 100_000 || grew > 300_000 {
+		t.Errorf("Stored grew by %v with 1000 values of 100 bytes", grew)
+	}
+	fillBuffer(t, rdb, 1_000_000)
+	if grew := stored() - full; grew > 100_000 {
+		t.Errorf("Stored grew by %v with a command of a million bytes that is not complete", grew)
+	}
+	if _, err := measure.Stored(t.Context(), nil); err == nil {
+		t.Error("Stored takes no client for one")
+	}
+}
+
+// fillBuffer sends most of a command on a connection of its own, and returns when the server has it.
+func fillBuffer(t *testing.T, rdb *redis.Client, size int) {
+	t.Helper()
+	before, err := measure.Info(t.Context(), rdb, "memory", "used_memory")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", rdb.Options().Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := fmt.Fprintf(conn, "*2\r\n$4\r\nECHO\r\n$%d\r\n%s", size, make([]byte, size-1)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		used, err := measure.Info(t.Context(), rdb, "memory", "used_memory")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used-before > float64(size)/2 {
+			return
+		}
 	}
 }

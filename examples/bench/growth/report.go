@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/tollgate-go/tollgate/examples/bench/internal/machine"
+	"github.com/tollgate-go/tollgate/examples/bench/internal/stat"
+)
+
+// metric is the name of something measured, with its unit, as growth.json has it.
+type metric string
+
+const (
+	rate        metric = "checks_per_second" // requests with all their policies
+	p50         metric = "p50_us"
+	p99         metric = "p99_us"
+	redisCPU    metric = "redis_cpu_us"  // of all servers, for each check
+	clientCPU   metric = "client_cpu_us" // of this process, for each check
+	allocs      metric = "allocs"        // of this process, for each check
+	redisMB     metric = "redis_mb"
+	keyCount    metric = "keys" // those of limits alone
+	bytesPerKey metric = "bytes_per_key"
+	heapMB      metric = "heap_mb" // of this process: what each project's first request added
+	fillSeconds metric = "fill_s"
+)
+
+// titles are what stands above a column.
+var titles = map[metric]string{
+	rate: "checks/s", p50: "p50 us", p99: "p99 us", redisCPU: "Redis CPU us", clientCPU: "client CPU us", allocs: "allocs",
+	redisMB: "Redis MB", keyCount: "keys", bytesPerKey: "bytes/key", heapMB: "heap MB", fillSeconds: "filled in s",
+}
+
+var (
+	speed = []metric{rate, p50, p99, redisCPU, clientCPU, allocs}
+	size  = []metric{keyCount, redisMB, bytesPerKey, heapMB, fillSeconds}
+)
+
+// row is one point of a table: the median of its rounds, with the least and the most.
+type row struct {
+	Of      string                 `json:"of"`    // what stands at its left
+	Value   int                    `json:"value"` // the same as a number: of projects, policies or masters
+	Callers int                    `json:"callers,omitempty"`
+	Values  map[metric]stat.Spread `json:"values"`
+}
+
+// table is how the cost of a check grows with one thing.
+type table struct {
+	Name  string   `json:"name"`
+	Title string   `json:"title"`
+	Notes []string `json:"notes"`
+	Rows  []row    `json:"rows"`
+
+	views [][]metric // the columns of each part that is printed
+}
+
+// report is all that growth.json has.
+type report struct {
+	Machine machine.Machine `json:"machine"`
+	Rounds  int             `json:"rounds"`
+	Seconds float64         `json:"seconds"` // that all of it took
+	Tables  []*table        `json:"tables"`
+}
+
+// print writes a table as text, in as many parts as it has views. Only its first part tells the same thing for
+// different numbers of callers; of the others those with the most are enough.
+func (t *table) print(w io.Writer) error {
+	fmt.Fprintf(w, "\n%s\n", t.Title)
+	most := 0
+	for _, r := range t.Rows {
+		most = max(most, r.Callers)
+	}
+	for i, view := range t.views {
+		fmt.Fprintln(w)
+		lines := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(lines, "%s\t", t.Name)
+		if i == 0 && most > 0 {
+			fmt.Fprint(lines, "callers\t")
+		}
+		for _, m := range view {
+			fmt.Fprintf(lines, "%s\t", titles[m])
+		}
+		fmt.Fprintln(lines)
+		for _, r := range t.Rows {
+			if i > 0 && r.Callers < most {
+				continue
+			}
+			fmt.Fprintf(lines, "%s\t", r.Of)
+			if i == 0 && most > 0 {
+				fmt.Fprintf(lines, "%d\t", r.Callers)
+			}
+			for _, m := range view {
+				fmt.Fprintf(lines, "%s\t", cell(r.Values[m]))
+			}
+			fmt.Fprintln(lines)
+		}
+		if err := lines.Flush(); err != nil {
+			return err
+		}
+	}
+	for _, note := range t.Notes {
+		fmt.Fprintln(w, "  "+note)
+	}
+	return nil
+}
+
+// cell writes a spread; where all rounds gave the same it is one number.
+func cell(s stat.Spread) string {
+	median, least, most := short(s.Median), short(s.Least), short(s.Most)
+	if least == median && most == median {
+		return median
+	}
+	return fmt.Sprintf("%s (%s..%s)", median, least, most)
+}
+
+// short writes a number with three digits that count, and thousands as k.
+func short(v float64) string {
+	switch size := math.Abs(v); {
+	case size >= 999_500:
+		return digits(v/1e6) + "M"
+	case size >= 9_995:
+		return digits(v/1e3) + "k"
+	default:
+		return digits(v)
+	}
+}
+
+func digits(v float64) string {
+	switch size := math.Abs(v); {
+	case size >= 99.95 || v == math.Trunc(v):
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case size >= 9.995:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	default:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+}
+
+// write puts a report into a file as JSON.
+func (r *report) write(path string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o600)
+}
