@@ -57,8 +57,11 @@ func (l *load) call(check Check, s Setting, began time.Time, length time.Duratio
 		l.calls++
 		if err != nil || allowed != want {
 			l.failed++
+			if err == nil {
+				err = errWrong
+			}
 			if l.first == nil {
-				l.first = errors.Join(err, errWrong)
+				l.first = err
 			}
 		}
 	}

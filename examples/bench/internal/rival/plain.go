@@ -21,34 +21,36 @@ const (
 const usageLife = 24 * time.Hour
 
 // minimal is the least that a limiter can be: a fixed window.
-var minimal = redis.NewScript(`local n = redis.call('INCR', KEYS[1])
+const minimal = `local n = redis.call('INCR', KEYS[1])
 if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return n`)
+return n`
 
 // EvalSha runs the minimal script by go-redis, a call for each check.
 func EvalSha(p Place) contest.Contestant {
-	return onGoRedis(p, NameEvalSha, func(rdb redis.UniversalClient, limits contest.Limits) (func(context.Context, string) (bool, error), error) {
-		return evalSha(rdb, limits), nil
-	})
+	return onGoRedis(p, NameEvalSha, evalSha)
 }
 
 // EvalShaAutoPipeline is EvalSha on a client that puts the commands of concurrent callers into pipelines.
 func EvalShaAutoPipeline(p Place) contest.Contestant {
 	return onGoRedis(p, NameEvalShaAuto, func(rdb redis.UniversalClient, limits contest.Limits) (func(context.Context, string) (bool, error), error) {
 		pipeline, err := autoPipeline(rdb)
-		return evalSha(pipeline, limits), err
+		if err != nil {
+			return nil, err
+		}
+		return evalSha(pipeline, limits)
 	})
 }
 
-func evalSha(rdb redis.Scripter, limits contest.Limits) func(context.Context, string) (bool, error) {
+func evalSha(rdb redis.UniversalClient, limits contest.Limits) (func(context.Context, string) (bool, error), error) {
 	limit, window := int64(1), 3_600_000
 	if limits == contest.Allowing {
 		limit, window = raised, 60_000
 	}
+	sha, err := rdb.ScriptLoad(context.Background(), minimal).Result()
 	return func(ctx context.Context, name string) (bool, error) {
-		n, err := minimal.Run(ctx, rdb, []string{name}, window).Int64()
+		n, err := rdb.EvalSha(ctx, sha, []string{name}, window).Int64()
 		return n <= limit, err
-	}
+	}, err
 }
 
 // Ping limits nothing: it is what a round trip costs.
