@@ -74,11 +74,3 @@ func (f *flood) giveBack() {
 	defer f.mu.Unlock()
 	f.tokens = min(f.burst, f.tokens+1)
 }
-
-// holds reports whether an entry is held under key, ended or not.
-func (c *cache[V]) holds(key sum) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	_, ok := c.entries[key]
-	return ok
-}

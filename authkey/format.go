@@ -93,21 +93,28 @@ func (p Parsed) String() string { return p.Brand + "_" + p.Env + "_" + p.ID + "_
 // shape, bucket and checksum, and returns ErrMalformed, with nothing of its input, for anything else. The
 // checksum finds slips and junk without I/O; it proves nothing. No allocation.
 func Parse(key string) (Parsed, error) {
-	if len(key) < minNativeLen || len(key) > maxNativeLen {
+	if !shaped(key) {
 		return Parsed{}, ErrMalformed
 	}
 	head, tail := key[:len(key)-tailLen], key[len(key)-tailLen:]
 	id, secret := tail[1:1+idLen], tail[2+idLen:]
 	brand, env, _ := strings.Cut(head, "_")
-	shaped := tail[0] == '_' && tail[1+idLen] == '_' && validBrand(brand) && validEnv(env) &&
-		validID(id) && onlyBase62(secret)
-	if !shaped {
+	if !validBrand(brand) || !validEnv(env) || !validID(id) || !onlyBase62(secret) {
 		return Parsed{}, ErrMalformed
 	}
 	if body := len(key) - checksumLen; checksum(key[:body]) != [checksumLen]byte([]byte(key[body:])) {
 		return Parsed{}, ErrMalformed
 	}
 	return Parsed{Brand: brand, Env: env, ID: id}, nil
+}
+
+// shaped reports whether a text has the length of a key, and the underscores that are at the same place in all of them.
+func shaped(key string) bool {
+	if len(key) < minNativeLen || len(key) > maxNativeLen {
+		return false
+	}
+	tail := key[len(key)-tailLen:]
+	return tail[0] == '_' && tail[1+idLen] == '_'
 }
 
 // newID returns a public id in the org's bucket.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tollgate-go/tollgate/authkey/internal/cache"
 )
 
 // Defaults and bounds of the options.
@@ -35,6 +37,7 @@ func (o option) apply(v *Verifier) error { return o(v) }
 type basis struct {
 	hasher *Hasher
 	now    func() time.Time
+	since  func(time.Time) time.Duration
 }
 
 type sharedOption func(*basis) error
@@ -108,7 +111,7 @@ func WithClock(now func() time.Time) SharedOption {
 		if now == nil {
 			return fmt.Errorf("%w: WithClock(nil): want a function", ErrInvalid)
 		}
-		b.now = now
+		b.now, b.since = now, func(t time.Time) time.Duration { return now().Sub(t) }
 		return nil
 	})
 }
@@ -118,7 +121,7 @@ func WithClock(now func() time.Time) SharedOption {
 // 10,000 for 5 s.
 func WithCache(entries int, life time.Duration) Option {
 	return option(func(v *Verifier) error {
-		v.good = newCache[*entry](entries, life)
+		v.good = cache.New[*entry](entries, life)
 		return checkCache("WithCache", entries, life)
 	})
 }
@@ -128,7 +131,7 @@ func WithCache(entries int, life time.Duration) Option {
 // 1,024 for 2 s.
 func WithNegativeCache(entries int, life time.Duration) Option {
 	return option(func(v *Verifier) error {
-		v.bad = newCache[struct{}](entries, life)
+		v.bad = cache.New[struct{}](entries, life)
 		return checkCache("WithNegativeCache", entries, life)
 	})
 }

@@ -2,16 +2,16 @@ package authkey
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/tollgate-go/tollgate/authkey/internal/cache"
 )
 
 const methodKey = "key"
@@ -28,12 +28,13 @@ type Verifier struct {
 	uses        *Uses    // may be nil
 	rehash      Rehasher // the store, if it is one
 	wantsRehash bool
-	good        *cache[*entry]
-	bad         *cache[struct{}]
+	good        *cache.Cache[*entry]
+	bad         *cache.Cache[struct{}]
 	flood       *flood
 	flights     singleflight.Group
 	steps       atomic.Int64 // orders the beginnings of flights and of Refresh calls
 
+	_                                                               [64]byte // each hit writes the next line, and reads the others
 	hits, negativeHits, misses, storeErrors, rehashes, rehashErrors atomic.Uint64
 }
 
@@ -41,12 +42,12 @@ type Verifier struct {
 // joined; a store that has an Err() error method is asked for its own.
 func New(store Store, opts ...Option) (*Verifier, error) {
 	v := &Verifier{
-		basis:   basis{now: time.Now},
+		basis:   basis{now: time.Now, since: time.Since},
 		store:   store,
 		kinds:   []Kind{KindSecret, KindPublishable},
 		timeout: defaultTimeout,
-		good:    newCache[*entry](defaultEntries, defaultLife),
-		bad:     newCache[struct{}](defaultNegativeEntries, defaultNegativeLife),
+		good:    cache.New[*entry](defaultEntries, defaultLife),
+		bad:     cache.New[struct{}](defaultNegativeEntries, defaultNegativeLife),
 		flood:   newFlood(defaultUnknownRate, defaultUnknownBurst),
 	}
 	faults := []error{checkStore(store)}
@@ -75,16 +76,24 @@ func New(store Store, opts ...Option) (*Verifier, error) {
 // ended or the look-up took longer than WithTimeout; it is never cached. When ctx ends, the call returns
 // and the look-up goes on for the others.
 func (v *Verifier) Authenticate(ctx context.Context, presented Presented) (*Identity, error) {
-	q, err := v.read(presented)
+	if err := v.shaped(presented); err != nil {
+		return nil, err
+	}
+	sum := cache.SumOf(presented.Reveal())
+	if e, age, ok := v.good.Get(&sum, v.since); ok { // it was parsed once
+		v.hits.Add(1)
+		return e.admit(age)
+	}
+	return v.lookUp(ctx, presented, sum)
+}
+
+// lookUp is Authenticate of a key that is not held.
+func (v *Verifier) lookUp(ctx context.Context, presented Presented, sum sum) (*Identity, error) {
+	q, err := v.parse(presented, sum)
 	if err != nil {
 		return nil, err
 	}
-	now := v.now()
-	if e, ok := v.good.get(q.sum, now); ok {
-		v.hits.Add(1)
-		return e.admit(now)
-	}
-	if _, ok := v.bad.get(q.sum, now); ok {
+	if _, _, ok := v.bad.Get(&q.sum, v.since); ok {
 		v.negativeHits.Add(1)
 		return nil, ErrUnknown
 	}
@@ -98,7 +107,7 @@ func (v *Verifier) Authenticate(ctx context.Context, presented Presented) (*Iden
 	if found.err != nil {
 		return nil, found.err
 	}
-	return found.held.admit(v.now())
+	return found.held.judge(v.now())
 }
 
 // Refresh is Authenticate for a caller who was told that held, an identity that this verifier returned
@@ -106,7 +115,10 @@ func (v *Verifier) Authenticate(ctx context.Context, presented Presented) (*Iden
 // the store says to a look-up that began after this call. A nil held always asks the store. Errors are
 // those of Authenticate; when the store cannot answer, the stale identity is not handed out again.
 func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Identity) (*Identity, error) {
-	q, err := v.read(presented)
+	if err := v.shaped(presented); err != nil {
+		return nil, err
+	}
+	q, err := v.parse(presented, cache.SumOf(presented.Reveal()))
 	if err != nil {
 		return nil, err
 	}
@@ -118,10 +130,9 @@ func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Ident
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	for {
-		now := v.now()
-		if e, ok := v.good.get(q.sum, now); ok && e.identity.Epoch > stale {
+		if e, age, ok := v.good.Get(&q.sum, v.since); ok && e.identity.Epoch > stale {
 			v.hits.Add(1)
-			return e.admit(now)
+			return e.admit(age)
 		}
 		v.misses.Add(1)
 		found, err := v.ask(ctx, q)
@@ -129,7 +140,7 @@ func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Ident
 			return nil, err
 		}
 		if e := found.held; e != nil && (e.identity.Epoch > stale || e.state == StateRevoked) {
-			return e.admit(v.now())
+			return e.judge(v.now())
 		}
 		if found.began < called {
 			continue // it may have read before the change; the next one began after that one ended
@@ -137,7 +148,7 @@ func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Ident
 		if found.err != nil {
 			return nil, found.err
 		}
-		return found.fresh.admit(v.now())
+		return found.fresh.judge(v.now())
 	}
 }
 
@@ -164,50 +175,9 @@ func (v *Verifier) Stats() Stats {
 		Throttled:       v.flood.refused.Load(),
 		Rehashes:        v.rehashes.Load(),
 		RehashErrors:    v.rehashErrors.Load(),
-		Entries:         v.good.len(),
-		NegativeEntries: v.bad.len(),
+		Entries:         v.good.Len(),
+		NegativeEntries: v.bad.Len(),
 	}
-}
-
-// question is a key that passed all checks that need no I/O.
-type question struct {
-	presented Presented
-	sum       sum
-	id        string // "": a foreign key, found by digest
-}
-
-// read checks the length, then shape and checksum, then brand and env.
-func (v *Verifier) read(presented Presented) (question, error) {
-	key := presented.Reveal()
-	if len(key) == 0 || len(key) > maxKeyLen {
-		return question{}, ErrMalformed
-	}
-	if p := presented.Presentation(); p != nil && strings.EqualFold(p.Scheme, "DPoP") {
-		return question{}, fmt.Errorf("%w: it came by the scheme DPoP, and no key is bound to another", ErrMalformed)
-	}
-	q := question{presented: presented}
-	parsed, err := Parse(key)
-	switch {
-	case err == nil && v.accepts(parsed):
-		q.id = parsed.ID
-	case v.foreign && onlyVisible(key):
-	case err != nil:
-		return question{}, err
-	default:
-		return question{}, fmt.Errorf("%w: of another brand or env than %v", ErrMalformed, v.formats)
-	}
-	var buffer [maxKeyLen]byte // on the stack, where a converted string would not be
-	q.sum = sha256.Sum256(buffer[:copy(buffer[:], key)])
-	return q, nil
-}
-
-func (v *Verifier) accepts(parsed Parsed) bool {
-	for _, f := range v.formats {
-		if f.Accepts(parsed) {
-			return true
-		}
-	}
-	return len(v.formats) == 0
 }
 
 // finding is what one look-up came to.
@@ -237,7 +207,7 @@ func (v *Verifier) ask(ctx context.Context, q question) (finding, error) {
 func (v *Verifier) fly(ctx context.Context, q question) (found finding) {
 	found.began = v.steps.Add(1)
 	from := v.now()
-	lately := v.good.holds(q.sum)
+	lately := v.good.Holds(&q.sum)
 	if !lately && !v.flood.take(v.now) {
 		found.err = errFlood
 		return found
@@ -248,15 +218,15 @@ func (v *Verifier) fly(ctx context.Context, q question) (found finding) {
 		if !lately {
 			v.flood.giveBack()
 		}
-		found.fresh = newEntry(&record, credential)
+		found.fresh = newEntry(&record, credential, from)
 		found.fresh.used = v.uses.cell(record.ID, credential.ID)
 		v.rehashed(ctx, q, &record, credential)
-		found.held = v.good.put(q.sum, found.fresh, from, v.now(), (*entry).outlasts)
-		v.bad.drop(q.sum)
+		found.held = v.good.Put(&q.sum, found.fresh, from, v.since, (*entry).outlasts)
+		v.bad.Drop(&q.sum)
 	case errors.Is(err, ErrUnknown):
 		found.err = ErrUnknown
-		v.good.drop(q.sum)
-		v.bad.put(q.sum, struct{}{}, from, v.now(), func(_, _ struct{}) bool { return false })
+		v.good.Drop(&q.sum)
+		v.bad.Put(&q.sum, struct{}{}, from, v.since, nil)
 	default:
 		found.err = unavailable(err)
 		v.storeErrors.Add(1)

@@ -21,6 +21,7 @@ func TestAuthenticate(t *testing.T) {
 	want := &authkey.Identity{
 		Org: "demo", Project: "shop", Key: g.record.ID, Credential: g.record.ID, Name: "first", Plan: "gold",
 		Kind: authkey.KindSecret, Scopes: []string{authkey.ScopeWrite}, Products: []string{"maps"}, Method: "key",
+		Notes: new(authkey.Notes),
 	}
 	if !reflect.DeepEqual(first, want) {
 		t.Errorf("got %+v, want %+v", first, want)
