@@ -125,7 +125,7 @@ func (b *bench) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	return nil
+	return b.finish()
 }
 
 // add prints a table and keeps it.

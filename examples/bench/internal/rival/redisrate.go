@@ -10,8 +10,11 @@ import (
 	"github.com/tollgate-go/tollgate/examples/bench/internal/contest"
 )
 
-// NameRedisRate is what others are compared with.
-const NameRedisRate = "redis_rate"
+// NameRedisRate is what others are compared with, and NameRedisRateThree what three policies in one request are.
+const (
+	NameRedisRate      = "redis_rate"
+	NameRedisRateThree = "redis_rate, 3 calls"
+)
 
 // RedisRate checks with redis_rate, whose GCRA is a Lua script for each check.
 func RedisRate(p Place) contest.Contestant {
@@ -22,7 +25,7 @@ func RedisRate(p Place) contest.Contestant {
 
 // RedisRateThree checks three limits of a request, one after the other, as its users have to.
 func RedisRateThree(p Place) contest.Contestant {
-	return redisRate(p, "redis_rate, 3 calls", 3, func(rdb redis.UniversalClient) (*redis_rate.Limiter, error) {
+	return redisRate(p, NameRedisRateThree, 3, func(rdb redis.UniversalClient) (*redis_rate.Limiter, error) {
 		return redis_rate.NewLimiter(rdb), nil
 	})
 }

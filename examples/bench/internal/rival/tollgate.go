@@ -16,6 +16,7 @@ import (
 // Names of our contestants.
 const (
 	NameStrict = "tollgate"
+	NameLeased = "tollgate leased"
 	NameGCRA   = "tollgate GCRA"
 	NameThree  = "tollgate, 3 policies"
 )

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/tollgate-go/tollgate/examples/bench/internal/result"
+	"github.com/tollgate-go/tollgate/examples/bench/internal/rival"
+	"github.com/tollgate-go/tollgate/examples/bench/internal/stat"
+)
+
+// side is which side of its bound a target wants a figure on.
+type side string
+
+const (
+	atLeast side = "at least"
+	atMost  side = "at most"
+)
+
+// goal is what tollgate sets out to reach, and how that is read from the tables.
+type goal struct {
+	what    string
+	side    side
+	bound   float64
+	stretch float64 // what is hoped for
+	table   string  // its name
+	of      func(*result.Table) stat.Spread
+}
+
+// ratio reads a metric of a row over that of another.
+func ratio(name, base string, m result.Metric) func(*result.Table) stat.Spread {
+	return func(t *result.Table) stat.Spread { return t.Ratio(name, base, m) }
+}
+
+// plain reads a metric of a row.
+func plain(name string, m result.Metric) func(*result.Table) stat.Spread {
+	return func(t *result.Table) stat.Spread { return t.Spread(name, m) }
+}
+
+// over reads how much more a metric of a row is than that of another, in each round.
+func over(name, base string, m result.Metric) func(*result.Table) stat.Spread {
+	return func(t *result.Table) stat.Spread {
+		var more []float64
+		ours, theirs := t.Series(name, m), t.Series(base, m)
+		for i := range min(len(ours), len(theirs)) {
+			more = append(more, ours[i]-theirs[i])
+		}
+		return stat.Of(more)
+	}
+}
+
+// goals are all targets, by part.
+func goals() []goal {
+	one, sixteen, many, hot := allowed(1, 1000), allowed(16, 1000), allowed(128, 1000), allowed(128, 1)
+	const rate, cpu, allocs = result.Rate, result.Redis, result.Allocs
+	const we, gcra, leased, they, raw = rival.NameStrict, rival.NameGCRA, rival.NameLeased, rival.NameRedisRate, rival.NameEvalSha
+	limiters := []goal{
+		{"strict, 128 callers, 1,000 keys, sliding window: x redis_rate", atLeast, 8, 11, many, ratio(we, they, rate)},
+		{"the same with GCRA: x redis_rate", atLeast, 5, 6.5, many, ratio(gcra, they, rate)},
+		{"strict, 128 callers, one hot key: x redis_rate", atLeast, 15, 19, hot, ratio(we, they, rate)},
+		{"strict, 16 callers: x redis_rate", atLeast, 3, 3.5, sixteen, ratio(we, they, rate)},
+		{"strict, 128 callers: x EVALSHA on AutoPipeline", atLeast, 2.2, 2.8, many, ratio(we, rival.NameEvalShaAuto, rate)},
+		{"strict, 128 callers: x rueidislimiter", atLeast, 3.3, 4, many, ratio(we, rival.NameRueidis, rate)},
+		{"1 caller, pinned: throughput x one raw EVALSHA", atLeast, 0.95, 1, one, ratio(we, raw, rate)},
+		{"1 caller, pinned: p50 x one raw EVALSHA", atMost, 1.10, 1.05, one, ratio(we, raw, result.P50)},
+		{"1 caller, pinned: x redis_rate", atLeast, 1.2, 1.3, one, ratio(we, they, rate)},
+		{"1 caller, pinned: x the naive stack", atLeast, 3.2, 3.6, one, ratio(we, rival.NameNaive, rate)},
+		{"p99 at 128 callers, of redis_rate's", atMost, 1.0 / 8, 1.0 / 12, many, ratio(we, they, result.P99)},
+		{"Redis CPU a check, of redis_rate's: 128 callers", atMost, 0.10, 0.07, many, ratio(we, they, cpu)},
+		{"Redis CPU a check, of redis_rate's: 16 callers", atMost, 0.20, 0.13, sixteen, ratio(we, they, cpu)},
+		{"Redis CPU a check, of redis_rate's: 1 caller", atMost, 0.80, 0.70, one, ratio(we, they, cpu)},
+		{"Redis CPU a check with GCRA, 128 callers, of redis_rate's", atMost, 0.20, 0.15, many, ratio(gcra, they, cpu)},
+		{"commands in Redis a check, strict, 128 callers", atMost, 1.1, 1, many, plain(we, result.Commands)},
+		{"allocations a check, strict, 1 caller", atMost, 4, 2, one, plain(we, allocs)},
+		{"allocations a check, strict, 128 callers", atMost, 0.5, 0.1, many, plain(we, allocs)},
+		{"leased, 100 ahead, 128 callers, 1,000 keys: x redis_rate", atLeast, 50, 80, many, ratio(leased, they, rate)},
+		{"three policies in one request, 128 callers: x three redis_rate calls", atLeast, 8, 8,
+			fmt.Sprintf(tableThree, 128, 1000), ratio(rival.NameThree, rival.NameRedisRateThree, rate)},
+		{"cluster of three masters, 128 callers: x redis_rate on the same cluster", atLeast, 4, 4,
+			fmt.Sprintf(tableCluster, 128, 1000), ratio(we, they, rate)},
+	}
+	return limiters
+}
+
+func allowed(callers, keys int) string { return fmt.Sprintf(tableAllowed, callers, keys) }
+
+// target is a goal and what was measured of it.
+type target struct {
+	What     string      `json:"what"`
+	Side     side        `json:"side"`
+	Bound    float64     `json:"bound"`
+	Stretch  float64     `json:"stretch"`
+	Measured stat.Spread `json:"measured"`
+	Reached  bool        `json:"reached"` // by the median
+}
+
+// targets tells of each goal whose table was made how it came out.
+func targets(tables []*result.Table) []target {
+	var all []target
+	for _, g := range goals() {
+		t := result.Find(tables, g.table)
+		if t == nil {
+			continue
+		}
+		s := g.of(t)
+		if s == (stat.Spread{}) && g.side == atLeast {
+			continue // it did not run
+		}
+		reached := s.Median <= g.bound
+		if g.side == atLeast {
+			reached = s.Median >= g.bound
+		}
+		all = append(all, target{g.what, g.side, g.bound, g.stretch, s, reached})
+	}
+	return all
+}
+
+// writeTargets writes them for people.
+func writeTargets(w io.Writer, all []target) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "\ntarget\twanted\thoped for\tmeasured\tspread\treached\n")
+	reached := 0
+	for _, t := range all {
+		word := "no"
+		if t.Reached {
+			word = "yes"
+			reached++
+		}
+		fmt.Fprintf(out, "%s\t%s %s\t%s\t%s\t%s-%s\t%s\n", t.What, t.Side, result.Short(t.Bound), result.Short(t.Stretch),
+			result.Short(t.Measured.Median), result.Short(t.Measured.Least), result.Short(t.Measured.Most), word)
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d of %d targets reached\n", reached, len(all))
+	return err
+}
