@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"log"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,7 @@ func tiny(t *testing.T) options {
 	return options{
 		from: 1, max: 2, rounds: 3, policies: 2, masters: 2, stored: 100,
 		warm: time.Millisecond, length: 10 * time.Millisecond, callers: []int{2, 8},
-		json: filepath.Join(t.TempDir(), "growth.json"), svg: filepath.Join(t.TempDir(), "growth.svg"), progress: io.Discard,
+		json: filepath.Join(t.TempDir(), "growth.json"), svg: filepath.Join(t.TempDir(), "growth.svg"), progress: log.New(io.Discard, "", 0),
 	}
 }
 
@@ -194,7 +195,7 @@ func TestMeasureRotates(t *testing.T) {
 	t.Parallel()
 	table := table{Rows: make([]row, 3)}
 	var order []int
-	err := table.measure(options{rounds: 3, progress: io.Discard}, func(i int) (sample, error) {
+	err := table.measure(options{rounds: 3, progress: log.New(io.Discard, "", 0)}, func(i int) (sample, error) {
 		order = append(order, i)
 		return sample{rate: float64(len(order))}, nil
 	})

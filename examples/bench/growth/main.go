@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -39,11 +40,11 @@ type options struct {
 	warm, length time.Duration
 	callers      []int // in the order of the table; the last are the most
 	json, svg    string
-	progress     io.Writer
+	progress     *log.Logger
 }
 
 func main() {
-	o := options{from: 3, policies: 8, masters: 6, warm: 150 * time.Millisecond, callers: []int{16, 128}, progress: os.Stderr}
+	o := options{from: 3, policies: 8, masters: 6, warm: 150 * time.Millisecond, callers: []int{16, 128}, progress: log.New(os.Stderr, "", log.Ltime)}
 	flag.IntVar(&o.max, "max", 6, "the most projects, as a power of ten: 3 to 7")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each point is measured: odd, 1 to 99")
 	flag.DurationVar(&o.length, "length", 500*time.Millisecond, "how long each point is measured in a round: 10ms to 1m")
@@ -88,21 +89,26 @@ func growth(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	r := report{Machine: machine.Describe(version), Rounds: o.rounds}
-	fmt.Fprintln(out, r.Machine)
-	fmt.Fprintf(out, "Median of %d rounds of %v each (least..most). Callers and Redis share this machine.\n", o.rounds, o.length)
+	if err := say(out, "%v\nMedian of %d rounds of %v each (least..most). Callers and Redis share this machine.\n", r.Machine, o.rounds, o.length); err != nil {
+		return err
+	}
 	for _, measure := range []func(context.Context, options) (*table, error){ofProjects, ofPolicies, ofMasters, ofAlgorithms} {
 		t, err := measure(ctx, o)
 		if err != nil {
 			return err
 		}
 		r.Tables = append(r.Tables, t)
-		if err := t.print(out); err != nil {
+		if err := say(out, "\n%s", t); err != nil {
 			return err
 		}
 	}
 	r.Seconds = time.Since(began).Seconds()
-	fmt.Fprintf(out, "\nIt took %v.\n", time.Since(began).Round(time.Second))
-	return r.save(o)
+	return errors.Join(say(out, "\nIt took %v.\n", time.Since(began).Round(time.Second)), r.save(o))
+}
+
+func say(out io.Writer, format string, args ...any) error {
+	_, err := fmt.Fprintf(out, format, args...)
+	return err
 }
 
 // save writes the files that are asked for.
@@ -128,7 +134,7 @@ func redisVersion(ctx context.Context) (string, error) {
 	}
 	defer s.Stop()
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }()
 	info := rdb.InfoMap(ctx, "server")
 	return info.Item("Server", "redis_version"), info.Err()
 }

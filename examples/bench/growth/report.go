@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/tollgate-go/tollgate/examples/bench/internal/machine"
@@ -67,46 +68,55 @@ type report struct {
 	Tables  []*table        `json:"tables"`
 }
 
-// print writes a table as text, in as many parts as it has views. Only its first part tells the same thing for
+// String returns a table as text, in as many parts as it has views. Only the first part tells the same thing for
 // different numbers of callers; of the others those with the most are enough.
-func (t *table) print(w io.Writer) error {
-	fmt.Fprintf(w, "\n%s\n", t.Title)
-	most := 0
-	for _, r := range t.Rows {
-		most = max(most, r.Callers)
-	}
+func (t *table) String() string {
+	var b strings.Builder
+	b.WriteString(t.Title + "\n")
+	_, most := t.callers()
 	for i, view := range t.views {
-		fmt.Fprintln(w)
-		lines := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(lines, "%s\t", t.Name)
+		head := []string{t.Name}
 		if i == 0 && most > 0 {
-			fmt.Fprint(lines, "callers\t")
+			head = append(head, "callers")
 		}
 		for _, m := range view {
-			fmt.Fprintf(lines, "%s\t", titles[m])
+			head = append(head, titles[m])
 		}
-		fmt.Fprintln(lines)
+		lines := [][]string{head}
 		for _, r := range t.Rows {
-			if i > 0 && r.Callers < most {
-				continue
+			if i == 0 || r.Callers == most {
+				lines = append(lines, r.cells(view, i == 0 && most > 0))
 			}
-			fmt.Fprintf(lines, "%s\t", r.Of)
-			if i == 0 && most > 0 {
-				fmt.Fprintf(lines, "%d\t", r.Callers)
-			}
-			for _, m := range view {
-				fmt.Fprintf(lines, "%s\t", cell(r.Values[m]))
-			}
-			fmt.Fprintln(lines)
 		}
-		if err := lines.Flush(); err != nil {
-			return err
-		}
+		b.WriteString("\n" + aligned(lines))
 	}
 	for _, note := range t.Notes {
-		fmt.Fprintln(w, "  "+note)
+		b.WriteString("  " + note + "\n")
 	}
-	return nil
+	return b.String()
+}
+
+// cells returns a row as text.
+func (r *row) cells(view []metric, callers bool) []string {
+	all := []string{r.Of}
+	if callers {
+		all = append(all, strconv.Itoa(r.Callers))
+	}
+	for _, m := range view {
+		all = append(all, cell(r.Values[m]))
+	}
+	return all
+}
+
+// aligned writes lines of cells in columns.
+func aligned(lines [][]string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, cells := range lines {
+		_, _ = io.WriteString(w, strings.Join(cells, "\t")+"\t\n") // neither w nor b fails
+	}
+	_ = w.Flush()
+	return b.String()
 }
 
 // cell writes a spread; where all rounds gave the same it is one number.

@@ -33,7 +33,7 @@ func ofProjects(ctx context.Context, o options) (*table, error) {
 		if power < o.from {
 			continue
 		}
-		fmt.Fprintf(o.progress, "projects: filling 10^%d\n", power)
+		o.progress.Printf("projects: filling 10^%d", power)
 		at, stop, err := standalone(ctx, projects, policies(1))
 		if err != nil {
 			return nil, err
@@ -75,14 +75,14 @@ func ofMasters(ctx context.Context, o options) (*table, error) {
 	}
 	var targets []*target
 	for n := range o.masters {
-		fmt.Fprintf(o.progress, "masters: forming a cluster of %d\n", n+1)
+		o.progress.Printf("masters: forming a cluster of %d", n+1)
 		all, err := server.Cluster(ctx, n+1)
 		if err != nil {
 			return nil, err
 		}
 		defer all.Stop()
 		rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: all.Addrs(), ContextTimeoutEnabled: true})
-		defer rdb.Close()
+		defer func() { _ = rdb.Close() }()
 		at, err := filled(ctx, rdb, someProjects, policies(1))
 		if err != nil {
 			return nil, err
@@ -154,7 +154,7 @@ func filled(ctx context.Context, rdb redis.UniversalClient, projects int, polici
 func (t *table) measure(o options, run func(i int) (sample, error)) error {
 	values := make([]map[metric][]float64, len(t.Rows))
 	for round := range o.rounds {
-		fmt.Fprintf(o.progress, "%s: round %d of %d\n", t.Name, round+1, o.rounds)
+		o.progress.Printf("%s: round %d of %d", t.Name, round+1, o.rounds)
 		for k := range t.Rows {
 			i := (round + k) % len(t.Rows)
 			s, err := run(i)

@@ -48,7 +48,7 @@ func (all Servers) form(ctx context.Context) error {
 	host, port, _ := strings.Cut(all[0].addr, ":")
 	for i, s := range all {
 		rdb := redis.NewClient(&redis.Options{Addr: s.addr})
-		defer rdb.Close()
+		defer func() { _ = rdb.Close() }()
 		first, next := i*slots/len(all), (i+1)*slots/len(all)
 		// An epoch of its own for each, so that they need not settle that among themselves.
 		if err := rdb.Do(ctx, "cluster", "set-config-epoch", i+1).Err(); err != nil {
@@ -74,7 +74,7 @@ func (all Servers) form(ctx context.Context) error {
 // awaitCluster polls until a server knows as many nodes, and all of the slots.
 func (s *Server) awaitCluster(ctx context.Context, nodes int) error {
 	rdb := redis.NewClient(&redis.Options{Addr: s.addr})
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	known := fmt.Sprintf("cluster_known_nodes:%d\r\n", nodes)
