@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -14,48 +15,63 @@ import (
 )
 
 // Admission is the open passage of one request. It belongs to that request: its methods are for the
-// handler and for the goroutine that runs it, one at a time.
+// handler and for the goroutine that runs it, one at a time. The zero Admission is room for one, for Stage.AdmitInto.
+//
+// It has room for all that most requests need, so that their way through the stages is one allocation.
 type Admission struct {
-	// mu is for a handler that outlives its request, as behind http.TimeoutHandler: it guards what Done
-	// needs of the fields. Nobody is called while it is held.
-	mu       sync.Mutex
-	request  *http.Request
-	endpoint string
-	config   *config // of the step that runs
-	ran      []*step
+	// mu is for a handler that outlives its request, as behind http.TimeoutHandler: it guards the sight, and what
+	// Done needs besides. Nobody is called while it is held.
+	mu sync.Mutex
+	sight
+	carrier carrier
+	copied  http.Request // what carries the admission, until somebody else copies it
 
 	authenticator Authenticator
 	presented     authkey.Presented
 	presentation  authkey.Presentation // room for the first that there is
 	sources       []Source             // where presented came from
-	identity      *authkey.Identity
-	chain         *step           // the last step of the stage that is being admitted
-	pending       authkey.Pending // what is still to check of the identity's token
-	unsure        bool            // a limiter that was asked for it could not tell
-	results       []found
-	at            time.Time // of the last decision
-	counts        []count
+	chain         *step                // the last step of the stage that is being admitted
+	pending       authkey.Pending      // what is still to check of the identity's token
+	unsure        bool                 // a limiter that was asked for it could not tell
 
-	admitted []admitted  // by limiters, in order
-	first    [1]admitted // room for what most requests need
+	decision ratelimit.Decision // of the limiter that is being asked
+	results  []ratelimit.Result // of all, never changed in place: others may hold them
+	marks    []mark             // of the results; those that are missing are zero
+	at       time.Time          // of the last decision
+	noted    *note              // what the identity keeps for the limit that was asked last
+	told     [2]string          // room for the first fields
+
+	admitted []admitted // by limiters, in order
 	renewal  *time.Timer
 	every    time.Duration // how often what is held is renewed
 	kept     int           // how many connections were taken over and are open
 	released bool          // nothing is held any more
 
-	open    int // how many stages were admitted and are not done
-	closed  bool
-	refused bool
-	began   time.Time
+	open   int // how many stages were admitted and are not done
+	closed bool
+
+	firstRan      [4]*step
+	firstResult   [1]ratelimit.Result
+	firstAdmitted [1]admitted
 }
 
-type admissionKey struct{}
+// sight is what is told of an admission: as it is now, or as it was when others went on with it.
+type sight struct {
+	request  *http.Request
+	endpoint string
+	config   *config // of the step that runs
+	ran      []*step
+	identity *authkey.Identity
+	counts   []count
+	refused  bool
+	began    time.Time
+}
 
-// FromContext returns the admission of the request that a context belongs to. ok is false where no stage
-// admitted it.
-func FromContext(ctx context.Context) (a *Admission, ok bool) {
-	a, ok = ctx.Value(admissionKey{}).(*Admission)
-	return a, ok
+// Format writes the endpoint for every verb, and nothing of the credential.
+func (a *Admission) Format(f fmt.State, _ rune) {
+	if a != nil {
+		_, _ = io.WriteString(f, "admission of "+a.endpoint)
+	}
 }
 
 // Request returns the request to hand on: without the credential, and with the admission in its context.
@@ -70,11 +86,7 @@ func (a *Admission) Endpoint() string { return a.endpoint }
 // Decision returns what the limits of the request said so far, all stages and takes together. Without a
 // limit, or where it could not be counted, it has no results.
 func (a *Admission) Decision() ratelimit.Decision {
-	d := ratelimit.Decision{Allowed: !a.refused, At: a.at}
-	for i := range a.results {
-		d.Results = append(d.Results, a.results[i].Result)
-	}
-	return d
+	return ratelimit.Decision{Allowed: !a.refused, At: a.at, Results: slices.Clone(a.results)}
 }
 
 // errDone is what a handler gets that goes on after its response.
@@ -116,13 +128,13 @@ func asError(refusal *Error) error {
 }
 
 func (a *Admission) take(ctx context.Context, header http.Header, s *step, i int, units int64) *Error {
-	request, refusal := a.ask(s.limit)
+	q, refusal := a.ask(s.limit)
 	if refusal == nil {
-		request.Charges = s.limit.atOnce(i, units, a.request)
+		q.Charges = s.limit.atOnce(i, units, a.request)
 		if !s.limit.anonymous {
-			request.Token = a.token() // also where it was looked up before: a handler may take its time
+			q.Token = a.token() // also where it was looked up before: a handler may take its time
 		}
-		refusal = a.decide(ctx, header, StepTake, s.limit, request)
+		refusal = a.decide(ctx, header, StepTake, &q)
 	}
 	if refusal != nil {
 		refusal.render = s.config.render
@@ -158,78 +170,14 @@ func (a *Admission) Count(product, kind string, units int64) error {
 	return errors.New("middleware: Count: no stage of the request has a Meter")
 }
 
-// Done ends the passage of a stage after the handler, with the status and the size of the response in
-// bytes. An adapter calls it exactly once for each admission that Admit returned, also when the handler
-// panicked (status 500) or took the connection over (101). The outermost call counts the usage.
-func (a *Admission) Done(status int, size int64) {
-	end, last := a.end()
-	if !last {
-		return
-	}
-	if !end.refused {
-		for _, s := range end.ran {
-			if s.meter != nil {
-				s.meter.done(end, status)
-			}
-		}
-	}
-	e := Event{Step: StepHandler, Outcome: OutcomeAllowed, Status: status, Size: size}
-	if end.refused {
-		e.Outcome = OutcomeRefused // by a stage within this one
-	}
-	end.observe(e, end.began)
-	a.release()
-}
-
-// end closes one stage's passage. With the last one it closes the admission and returns it as it is then,
-// apart from a handler that may go on with it.
-func (a *Admission) end() (_ *Admission, last bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.open--; a.open != 0 {
-		return nil, false
-	}
-	a.closed = true
-	return a.snapshot(), true
-}
-
-// snapshot returns the admission as it is now. The caller holds mu.
-func (a *Admission) snapshot() *Admission {
-	return &Admission{
-		request: a.request, endpoint: a.endpoint, config: a.config, ran: a.ran, identity: a.identity,
-		counts: a.counts, refused: a.refused, began: a.began,
-	}
-}
-
-func (a *Admission) hasRun(s *step) bool { return slices.Contains(a.ran, s) }
-
-// now returns the time for an event's duration; without an observer nobody looks at the clock.
-func (a *Admission) now() time.Time {
-	if len(a.config.observers) == 0 {
-		return time.Time{}
-	}
-	return time.Now()
-}
-
-// observe tells an event to the observers of the running step.
-func (a *Admission) observe(e Event, began time.Time) {
-	if len(a.config.observers) == 0 {
-		return
-	}
-	e.Endpoint, e.Request, e.Identity, e.Duration = a.endpoint, a.request, a.identity, time.Since(began)
-	for _, o := range a.config.observers {
-		o.Observe(e)
-	}
-}
-
 // authenticate is the first step: it finds the credential, asks whose it is, and takes it out of the
 // request. defers says that a limit will look whether a token is revoked.
 func (a *Admission) authenticate(header http.Header, authenticator Authenticator, defers bool) *Error {
 	began := a.now()
 	presented, scheme, refusal := a.presented, schemeOf(a.presented), (*Error)(nil)
 	if a.authenticator == nil || !sameSources(a.sources, a.config.sources) { // else a stage around this one took it out
-		presented, scheme, refusal = readCredential(header, a.request, a.config)
-		a.setRequest(withoutCredential(a.request, a.config.sources))
+		presented, scheme, refusal = a.readCredential(header)
+		a.removeCredential()
 	}
 	var identity *authkey.Identity
 	switch {
@@ -252,7 +200,14 @@ func (a *Admission) authenticate(header http.Header, authenticator Authenticator
 	return nil
 }
 
-func (a *Admission) setRequest(r *http.Request) {
+// removeCredential has the request hold nothing any more that a source finds. What nobody was given yet is changed as it
+// is, else another copy.
+func (a *Admission) removeCredential() {
+	r := a.request
+	if r != &a.copied || a.open > 0 {
+		r = new(*r)
+	}
+	without(r, a.config.sources)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.request = r

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -24,7 +25,8 @@ type Source struct {
 	// read returns the credential, "" if there is none, and ok false where there is one that must be
 	// refused: several, or not well formed.
 	read func(r *http.Request) (credential string, ok bool)
-	// remove takes the credential out of a request whose Header is already a copy.
+	// remove takes the credential out of a request whose Header is a copy, but not the values of a field, which others have
+	// too.
 	remove func(r *http.Request)
 	// inURL tells that the credential is part of the address, which caches and links must not keep.
 	inURL bool
@@ -179,15 +181,21 @@ func sameSources(a, b []Source) bool {
 }
 
 func removeScheme(scheme string) func(*http.Request) {
+	of := func(value string) bool {
+		_, there := ofScheme(value, scheme)
+		return there
+	}
 	return func(r *http.Request) {
-		kept := slices.DeleteFunc(r.Header["Authorization"], func(value string) bool {
-			_, there := ofScheme(value, scheme)
-			return there
-		})
-		if len(kept) == 0 {
-			delete(r.Header, "Authorization")
-		} else {
-			r.Header["Authorization"] = kept
+		const field = "Authorization"
+		values := r.Header[field]
+		switch n := len(values); {
+		case n == 0:
+		case n == 1 && of(values[0]):
+			delete(r.Header, field)
+		case slices.ContainsFunc(values, of):
+			if r.Header[field] = slices.DeleteFunc(slices.Clone(values), of); len(r.Header[field]) == 0 {
+				delete(r.Header, field)
+			}
 		}
 	}
 }
@@ -235,10 +243,10 @@ func removeQuery(r *http.Request, name string) {
 
 // readCredential returns the one credential of a request, and the scheme that it came by. The same one in two places is
 // accepted.
-func readCredential(header http.Header, r *http.Request, c *config) (presented authkey.Presented, scheme string, _ *Error) {
-	var found string
+func (a *Admission) readCredential(header http.Header) (presented authkey.Presented, scheme string, _ *Error) {
+	c, found := a.config, ""
 	for i := range c.sources {
-		credential, ok := c.sources[i].read(r)
+		credential, ok := c.sources[i].read(a.request)
 		if c.sources[i].inURL && credential != "" {
 			header.Set("Cache-Control", "private")
 			header.Set("Referrer-Policy", "no-referrer")
@@ -272,12 +280,16 @@ func wellFormed(s string) bool {
 	return true
 }
 
-// withoutCredential returns a copy of a request that none of the sources finds anything in.
-func withoutCredential(r *http.Request, sources []Source) *http.Request {
-	clean := *r
-	clean.Header = r.Header.Clone()
-	for i := range sources {
-		sources[i].remove(&clean)
+// without gives a request fields of its own, in which none of the sources finds anything. The values of a field are those
+// of the request that it was copied from, with no room for more: who adds to them copies them.
+func without(r *http.Request, sources []Source) {
+	r.Header = maps.Clone(r.Header)
+	for field, values := range r.Header {
+		if cap(values) > len(values) {
+			r.Header[field] = slices.Clip(values)
+		}
 	}
-	return &clean
+	for i := range sources {
+		sources[i].remove(r)
+	}
 }

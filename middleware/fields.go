@@ -95,19 +95,25 @@ func (c *config) partitionKey(request *ratelimit.Request, charge *ratelimit.Char
 	return ";pk=:" + base64.StdEncoding.EncodeToString(mac.Sum(nil)[:16]) + ":"
 }
 
-// found is the result of a policy.
-type found struct {
-	ratelimit.Result
+// mark is what is to be known of a result besides.
+type mark struct {
 	anonymous bool   // of LimitBy
 	key       string // the parameter pk, if there is one
+}
+
+func (a *Admission) markOf(i int) mark {
+	if i < len(a.marks) {
+		return a.marks[i]
+	}
+	return mark{}
 }
 
 // enforced tells whether a policy can refuse. What cannot is nothing that a client has to heed, and one
 // that heeded it would be limited after all: so no field and no refusal tells of it.
 func enforced(r *ratelimit.Result) bool { return !r.Monitor && !r.Unlimited && r.Candidate == "" }
 
-// announced tells whether the fields tell of a policy. What LimitBy found is not the caller's alone.
-func (r *found) announced() bool { return !r.anonymous && enforced(&r.Result) }
+// announced tells whether the fields tell of a result. What LimitBy found is not the caller's alone.
+func (a *Admission) announced(i int) bool { return !a.markOf(i).anonymous && enforced(&a.results[i]) }
 
 // setFields writes the fields of all that was found so far. They are for authenticated callers only, and
 // are left out where nothing was counted.
@@ -124,36 +130,40 @@ func (a *Admission) setFields(header http.Header, l *limit, config *config) {
 }
 
 func (a *Admission) setDraft10(header http.Header) {
-	policies, limits := make([]byte, 0, 128), make([]byte, 0, 128)
+	limits := make([]byte, 0, 128)
 	for i := range a.results {
-		if r := &a.results[i]; r.announced() {
-			policies, limits = appendPolicy(policies, r), appendLimit(limits, r)
+		if a.announced(i) {
+			limits = appendLimit(limits, &a.results[i], a.markOf(i).key)
 		}
 	}
-	if len(policies) == 0 {
+	if len(limits) == 0 {
 		return
 	}
-	values := []string{string(policies), string(limits)}
+	values := &a.told
+	if values[0] != "" { // which a header may have already, that somebody else is reading
+		values = new([2]string)
+	}
+	values[0], values[1] = a.policies(), string(limits)
 	header["Ratelimit-Policy"], header["Ratelimit"] = values[:1:1], values[1:]
 }
 
-func appendPolicy(b []byte, r *found) []byte {
-	b = appendNumber(appendName(separate(b), r.Policy), ";q=", r.Limit)
-	if r.Unit != "" && r.Unit != "requests" {
-		b = appendName(append(b, ";qu="...), r.Unit)
+func appendPolicy(b []byte, l *look) []byte {
+	b = appendNumber(appendName(separate(b), l.policy), ";q=", l.limit)
+	if l.unit != "" && l.unit != "requests" {
+		b = appendName(append(b, ";qu="...), l.unit)
 	}
-	if w := r.wholeWindow(); w > 0 {
-		b = appendNumber(b, ";w=", w)
+	if l.window > 0 {
+		b = appendNumber(b, ";w=", l.window)
 	}
-	return append(b, r.key...)
+	return append(b, l.key...)
 }
 
-func appendLimit(b []byte, r *found) []byte {
+func appendLimit(b []byte, r *ratelimit.Result, key string) []byte {
 	b = appendNumber(appendName(separate(b), r.Policy), ";r=", r.Remaining)
 	if r.NextAfter > 0 && r.Algorithm != ratelimit.Concurrency { // nobody knows when a request will be done
 		b = appendNumber(b, ";t=", seconds(r.NextAfter))
 	}
-	return append(b, r.key...)
+	return append(b, key...)
 }
 
 // setOne writes the generations that have room for one policy.
@@ -163,20 +173,20 @@ func (a *Admission) setOne(header http.Header, fields Fields) {
 		return
 	}
 	if fields&FieldsDraft6 != 0 {
-		setThree(header, "Ratelimit-", r, r.reset())
+		setThree(header, "Ratelimit-", r, reset(r))
 		if policies := a.draft6Policies(); policies != "" {
 			header["Ratelimit-Policy"] = []string{policies}
 		}
 	}
 	if fields&FieldsX != 0 {
-		setThree(header, "X-Ratelimit-", r, r.reset())
+		setThree(header, "X-Ratelimit-", r, reset(r))
 	}
 	if fields&FieldsXUnix != 0 {
-		setThree(header, "X-Ratelimit-", r, r.resetAt(a.at))
+		setThree(header, "X-Ratelimit-", r, resetAt(r, a.at))
 	}
 }
 
-func setThree(header http.Header, prefix string, r *found, reset int64) {
+func setThree(header http.Header, prefix string, r *ratelimit.Result, reset int64) {
 	set := func(name string, number int64) { header[prefix+name] = []string{string(appendNumber(nil, "", number))} }
 	set("Limit", r.Limit)
 	set("Remaining", min(r.Remaining, r.Limit)) // a burst may be larger than the limit
@@ -188,7 +198,7 @@ func setThree(header http.Header, prefix string, r *found, reset int64) {
 }
 
 // reset returns the seconds until a policy has more, negative for never.
-func (r *found) reset() int64 {
+func reset(r *ratelimit.Result) int64 {
 	if r.NextAfter < 0 {
 		return -1
 	}
@@ -196,7 +206,7 @@ func (r *found) reset() int64 {
 }
 
 // resetAt returns the same as a Unix time, from the time of the decision, if the limiter told that.
-func (r *found) resetAt(decided time.Time) int64 {
+func resetAt(r *ratelimit.Result, decided time.Time) int64 {
 	if r.NextAfter < 0 || decided.IsZero() {
 		return -1
 	}
@@ -209,7 +219,7 @@ func (a *Admission) draft6Policies() string {
 	var b []byte
 	for i := range a.results {
 		r := &a.results[i]
-		if w := r.wholeWindow(); w > 0 && r.announced() {
+		if w := wholeWindow(r); w > 0 && a.announced(i) {
 			b = appendNumber(appendNumber(separate(b), "", r.Limit), ";w=", w)
 		}
 	}
@@ -217,18 +227,18 @@ func (a *Admission) draft6Policies() string {
 }
 
 // nearest returns the policy that is nearest to exhaustion, as told at Fields; of equals the first.
-func (a *Admission) nearest() *found {
-	var nearest *found
+func (a *Admission) nearest() *ratelimit.Result {
+	var nearest *ratelimit.Result
 	for i := range a.results {
 		r := &a.results[i]
-		if r.announced() && r.Algorithm != ratelimit.Concurrency && (nearest == nil || r.nearer(nearest)) {
+		if a.announced(i) && r.Algorithm != ratelimit.Concurrency && (nearest == nil || nearer(r, nearest)) {
 			nearest = r
 		}
 	}
 	return nearest
 }
 
-func (r *found) nearer(than *found) bool {
+func nearer(r, than *ratelimit.Result) bool {
 	switch {
 	case r.Exceeded != than.Exceeded:
 		return r.Exceeded
@@ -240,7 +250,7 @@ func (r *found) nearer(than *found) bool {
 
 // wholeWindow returns the window in seconds, or zero where the fields, which know whole seconds only,
 // cannot tell it.
-func (r *found) wholeWindow() int64 {
+func wholeWindow(r *ratelimit.Result) int64 {
 	if r.Algorithm == ratelimit.Concurrency || r.Window%time.Second != 0 {
 		return 0
 	}

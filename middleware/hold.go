@@ -28,39 +28,38 @@ type Holder interface {
 type admitted struct {
 	limit   *limit
 	config  *config
-	request ratelimit.Request
+	request ratelimit.Request // whose Charges may be those of all requests of the stage: see own
 	at      time.Time
+	owned   bool
+}
+
+// own makes the charges the request's own, to be changed.
+func (h *admitted) own() {
+	if !h.owned {
+		h.request.Charges, h.owned = slices.Clone(h.request.Charges), true
+	}
+}
+
+// holds tells whether something is held.
+func (h *admitted) holds() bool {
+	return slices.ContainsFunc(h.request.Charges, func(c ratelimit.Charge) bool { return c.Held > 0 })
 }
 
 // remember keeps what a decision took and holds, and renews what is held from then on.
-func (a *Admission) remember(l *limit, config *config, request ratelimit.Request, d *ratelimit.Decision) {
-	lease := time.Duration(0)
-	for i := range min(len(request.Charges), len(d.Results)) { // not every Limiter tells results
-		c := &request.Charges[i]
-		switch r := &d.Results[i]; {
-		case r.Exceeded || r.Unlimited:
-			c.Cost = 0
-		case c.Policy.Lease > 0 && !c.AtOnce && c.Cost > 0:
-			c.Held = c.Cost
-			if c.Policy.Algorithm == ratelimit.Concurrency {
-				c.Cost = 0
-			}
-			if lease == 0 || c.Policy.Lease < lease {
-				lease = c.Policy.Lease
-			}
-		}
-	}
-	request.Hold, request.Token = cmp.Or(d.Hold, request.Hold), nil // what was taken is settled, whoever is revoked
+func (a *Admission) remember(config *config, q *question, d *ratelimit.Decision) {
+	h := admitted{limit: q.limit, config: config, request: q.Request, at: d.At}
+	lease := h.mark(d.Results)
+	h.request.Hold, h.request.Token = cmp.Or(d.Hold, h.request.Hold), nil // what was taken is settled, whoever is revoked
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.released { // the request was given up while the limiter was asked
-		abandon(l, request, 0)
+		abandon(h.limit, h.request, 0)
 		return
 	}
 	if a.admitted == nil {
-		a.admitted = a.first[:0]
+		a.admitted = a.firstAdmitted[:0]
 	}
-	a.admitted = append(a.admitted, admitted{l, config, request, d.At})
+	a.admitted = append(a.admitted, h)
 	if lease > 0 && (a.renewal == nil || lease/3 < a.every) {
 		if a.renewal != nil {
 			a.renewal.Stop()
@@ -68,6 +67,32 @@ func (a *Admission) remember(l *limit, config *config, request ratelimit.Request
 		a.every = lease / 3
 		a.renewal = time.AfterFunc(a.every, a.renew)
 	}
+}
+
+// mark says of each charge what was taken of it and what is held, by the results of a limiter, not all of which tell any.
+// It returns the shortest lease, zero where nothing is held.
+func (h *admitted) mark(results []ratelimit.Result) (lease time.Duration) {
+	for i := range min(len(h.request.Charges), len(results)) {
+		c := &h.request.Charges[i]
+		nothing := results[i].Exceeded || results[i].Unlimited
+		if !nothing && !(holds(*c) && c.Cost > 0) {
+			continue // it is as it was asked for
+		}
+		h.own()
+		c = &h.request.Charges[i]
+		if nothing {
+			c.Cost = 0
+			continue
+		}
+		c.Held = c.Cost
+		if c.Policy.Algorithm == ratelimit.Concurrency {
+			c.Cost = 0
+		}
+		if lease == 0 || c.Policy.Lease < lease {
+			lease = c.Policy.Lease
+		}
+	}
+	return lease
 }
 
 // lost is how long after a limiter gave no answer its holds are given back: by then what was sent is decided.
@@ -94,11 +119,13 @@ func abandon(l *limit, request ratelimit.Request, after time.Duration) {
 // held returns the requests that hold something, with those charges alone.
 func (a *Admission) held() []admitted {
 	var all []admitted
-	for _, at := range a.admitted {
-		at.request.Charges = slices.DeleteFunc(slices.Clone(at.request.Charges), func(c ratelimit.Charge) bool { return c.Held == 0 })
-		if len(at.request.Charges) > 0 {
-			all = append(all, at)
+	for i := range a.admitted {
+		if !a.admitted[i].holds() {
+			continue
 		}
+		h := a.admitted[i]
+		h.request.Charges = slices.DeleteFunc(slices.Clone(h.request.Charges), func(c ratelimit.Charge) bool { return c.Held == 0 })
+		all = append(all, h)
 	}
 	return all
 }
@@ -106,7 +133,7 @@ func (a *Admission) held() []admitted {
 // renew makes the holds last until it is called again.
 func (a *Admission) renew() {
 	a.mu.Lock()
-	seen, holds := a.snapshot(), a.held()
+	seen, holds := a.sight, a.held()
 	a.mu.Unlock()
 	for _, h := range holds {
 		began, e := seen.finish(StepRenew, h, Holder.Renew)
@@ -148,7 +175,7 @@ func (a *Admission) release() {
 	if a.renewal != nil {
 		a.renewal.Stop()
 	}
-	seen, holds := a.snapshot(), a.held()
+	seen, holds := a.sight, a.held()
 	a.mu.Unlock()
 	for _, h := range holds {
 		began, e := seen.finish(StepSettle, h, Holder.Settle)
@@ -158,10 +185,10 @@ func (a *Admission) release() {
 
 // finish renews or settles one request's holds, although the client may have gone, and returns what to tell the
 // observers.
-func (a *Admission) finish(step Step, h admitted, do func(Holder, context.Context, ratelimit.Request) (ratelimit.Decision, error)) (began time.Time, e Event) {
-	a.config = h.config
-	began, e = a.now(), Event{Step: step, Outcome: OutcomeAllowed}
-	d, err := do(h.limit.holder, context.WithoutCancel(a.request.Context()), h.request)
+func (s *sight) finish(step Step, h admitted, do func(Holder, context.Context, ratelimit.Request) (ratelimit.Decision, error)) (began time.Time, e Event) {
+	s.config = h.config
+	began, e = s.now(), Event{Step: step, Outcome: OutcomeAllowed}
+	d, err := do(h.limit.holder, context.WithoutCancel(s.request.Context()), h.request)
 	e.Decision = &d
 	if err != nil {
 		e.Decision, e.Outcome, e.Err = nil, OutcomeFailed, errUnavailable(err)
@@ -252,7 +279,7 @@ func (a *Admission) Refund(ctx context.Context, header http.Header, policy strin
 	return nil
 }
 
-// find returns the last request, and which of its charges is of a policy and fits.
+// find returns the last request, its own to change, and which of its charges is of a policy and fits.
 func (a *Admission) find(policy string, fits func(*ratelimit.Charge) bool) (*admitted, int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -262,6 +289,7 @@ func (a *Admission) find(policy string, fits func(*ratelimit.Charge) bool) (*adm
 	for h := len(a.admitted) - 1; h >= 0; h-- {
 		for i := range a.admitted[h].request.Charges {
 			if c := &a.admitted[h].request.Charges[i]; c.Policy.Name == policy && fits(c) {
+				a.admitted[h].own()
 				return &a.admitted[h], i
 			}
 		}

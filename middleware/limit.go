@@ -49,6 +49,12 @@ type limit struct {
 	failure   Failure
 	chosen    bool // failure was, by OnFailure
 	anonymous bool
+
+	usual      []ratelimit.Charge // 1 of each policy
+	costly     bool               // a policy has a CostFunc
+	ofIdentity bool               // the identity tells all partitions
+	prepare    func(ratelimit.Request) (prepared, error)
+	keys       *noteKeys
 }
 
 func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
@@ -58,6 +64,7 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 		anonymous: key != nil,
 	}
 	l.holder, _ = limiter.(Holder)
+	l.prepare = preparing(limiter)
 	var faults []error
 	if missing(limiter) {
 		faults = append(faults, errors.New("middleware: the limiter is nil"))
@@ -90,7 +97,19 @@ func newLimit(limiter Limiter, policies []ratelimit.Policy, key *Key) step {
 		faults = append(faults, p.Validate())
 	}
 	faults = append(faults, l.unpaired())
+	l.complete()
 	return step{err: errors.Join(faults...), limit: l, run: l.run}
+}
+
+// complete fills in what follows from the rest.
+func (l *limit) complete() {
+	l.keys, l.costly, l.ofIdentity = new(noteKeys), false, !l.anonymous
+	l.usual = make([]ratelimit.Charge, len(l.policies))
+	for i := range l.policies {
+		l.usual[i] = ratelimit.Charge{Policy: l.policies[i], Cost: 1}
+		l.costly = l.costly || l.costs[i] != nil
+		l.ofIdentity = l.ofIdentity && l.values[i] == nil
+	}
 }
 
 func (l *limit) run(a *Admission, header http.Header) *Error { return a.limit(header, l) }
@@ -102,6 +121,7 @@ func (s *step) change(edit func(l *limit) error) *step {
 	l.costs, l.values = append([]CostFunc(nil), l.costs...), append([]func(*http.Request) string(nil), l.values...)
 	l.policies = append([]ratelimit.Policy(nil), l.policies...)
 	next.err = errors.Join(s.err, edit(&l))
+	l.complete()
 	next.limit = &l
 	next.run = l.run
 	return &next

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/tollgate-go/tollgate/authkey"
 )
 
 // Metered is a stage whose admitted requests are counted.
@@ -13,6 +15,7 @@ type Metered struct{ *step }
 // meter is what a step counts. Immutable.
 type meter struct {
 	recorder      Recorder
+	tallier       Tallier // the recorder, if it is one
 	product, kind string
 	source        func(*http.Request) string
 	billable      func(status int) bool
@@ -30,6 +33,7 @@ func newMetered(before *step, recorder Recorder, product, kind string) *Metered 
 		faults = append(faults, fmt.Errorf("middleware: Meter(%q, %q): product and kind must be 1 to %d bytes of visible ASCII", product, kind, maxName))
 	}
 	m := &meter{recorder: recorder, product: product, kind: kind}
+	m.tallier, _ = recorder.(Tallier)
 	return &Metered{before.then(step{err: errors.Join(faults...), meter: m})}
 }
 
@@ -63,20 +67,11 @@ func (s *Metered) change(edit func(*meter) error) *Metered {
 	return &Metered{&next}
 }
 
-func (m *meter) done(a *Admission, status int) {
+func (m *meter) done(a *sight, status int) {
 	if m.billable != nil && !m.billable(status) {
 		return
 	}
-	m.record(a, m.product, m.kind, 1)
-	for _, c := range a.counts {
-		if c.meter == m {
-			m.record(a, c.product, c.kind, c.units)
-		}
-	}
-}
-
-func (m *meter) record(a *Admission, product, kind string, units int64) {
-	u := Usage{Product: product, Kind: kind, Units: units, At: time.Now()}
+	u := Usage{Product: m.product, Kind: m.kind, Units: 1, At: time.Now()}
 	if a.identity != nil {
 		u.Org, u.Project = a.identity.Org, a.identity.Project
 	}
@@ -85,7 +80,32 @@ func (m *meter) record(a *Admission, product, kind string, units int64) {
 			u.Source = ""
 		}
 	}
-	m.recorder.Record(u)
+	m.record(a.identity, u)
+	for _, c := range a.counts {
+		if c.meter == m {
+			u.Product, u.Kind, u.Units = c.product, c.kind, c.units
+			m.recorder.Record(u)
+		}
+	}
+}
+
+// record counts the stage's own usage, at hand with an identity that is cached where that is possible.
+func (m *meter) record(id *authkey.Identity, u Usage) {
+	if m.tallier == nil || m.source != nil || id == nil || id.Notes == nil {
+		m.recorder.Record(u)
+		return
+	}
+	t, kept := id.Notes.Load(m).(Tally)
+	if !kept {
+		if t = m.tallier.Tally(u); t != nil {
+			t, _ = id.Notes.Store(m, t).(Tally)
+		}
+	}
+	if t == nil {
+		m.recorder.Record(u)
+		return
+	}
+	t.Add(u.Units, u.At)
 }
 
 // count is what a handler added.

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -20,6 +19,9 @@ type Stage interface {
 	// Then it returns the open admission, whose Request goes to the handler and whose Done must be called
 	// after it; or the refusal, which the adapter renders. endpoint is what Endpoint returned.
 	Admit(header http.Header, r *http.Request, endpoint string) (*Admission, *Error)
+	// AdmitInto is Admit with room for the admission: a zero one, which an adapter has in something that it allocates for
+	// each request anyway. It is left as it is where a stage around this one has an admission, which is returned then.
+	AdmitInto(room *Admission, header http.Header, r *http.Request, endpoint string) (*Admission, *Error)
 	// Policies returns the policies of all limits of the stage, as coded.
 	Policies() []ratelimit.Policy
 
@@ -55,11 +57,24 @@ func (s *step) Err() error {
 }
 
 func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Admission, *Error) {
-	a, nested := FromContext(r.Context())
-	if !nested {
-		a = &Admission{endpoint: endpoint, config: s.config}
-		r = r.WithContext(context.WithValue(r.Context(), admissionKey{}, a))
+	if a, nested := FromContext(r.Context()); nested {
+		return s.admitTo(a, header, r, endpoint)
 	}
+	return s.begin(new(Admission), header, r, endpoint)
+}
+
+func (s *step) AdmitInto(room *Admission, header http.Header, r *http.Request, endpoint string) (*Admission, *Error) {
+	if a, nested := FromContext(r.Context()); nested {
+		return s.admitTo(a, header, r, endpoint)
+	}
+	return s.begin(room, header, r, endpoint)
+}
+
+func (s *step) begin(a *Admission, header http.Header, r *http.Request, endpoint string) (*Admission, *Error) {
+	return s.admitTo(a, header, a.carry(r, endpoint, s.config), endpoint)
+}
+
+func (s *step) admitTo(a *Admission, header http.Header, r *http.Request, endpoint string) (*Admission, *Error) {
 	err := a.enter(s, r, endpoint)
 	if err == nil {
 		err = s.admit(a, header)
@@ -81,7 +96,7 @@ func (s *step) Admit(header http.Header, r *http.Request, endpoint string) (*Adm
 		return nil, errUnavailable(errDone)
 	}
 	a.open++
-	a.began = time.Now()
+	a.began = a.now()
 	return a, nil
 }
 
@@ -104,6 +119,9 @@ func (a *Admission) enterStep(s *step) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.config = s.config
+	if a.began.IsZero() && a.watched() { // which it was not around this step
+		a.began = time.Now()
+	}
 }
 
 func (a *Admission) refuse() {

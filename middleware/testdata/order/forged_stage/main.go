@@ -15,6 +15,10 @@ func (forged) Admit(http.Header, *http.Request, string) (*middleware.Admission, 
 	return nil, nil
 }
 
+func (f forged) AdmitInto(_ *middleware.Admission, h http.Header, r *http.Request, endpoint string) (*middleware.Admission, *middleware.Error) {
+	return f.Admit(h, r, endpoint)
+}
+
 func main() {
 	// A stage that lets everybody in.
 	var stage middleware.Stage = forged{}
