@@ -1,14 +1,11 @@
 package bearer
 
 import (
-	"context"
-	"crypto/sha256"
 	"fmt"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/cache"
 )
 
 const (
@@ -25,49 +22,42 @@ func WithCache(entries int, life time.Duration) Option {
 		if entries < 1 || entries > maxCacheEntries || life <= 0 || life > maxCacheLife {
 			return fmt.Errorf("%w: WithCache(%d, %v): want 1 to %d entries, and a life of more than 0, up to %v", authkey.ErrInvalid, entries, life, maxCacheEntries, maxCacheLife)
 		}
-		entriesOf, err := lru.New[[sha256.Size]byte, *entry](entries)
-		v.cache = &cache{entries: entriesOf, life: life}
-		return err
+		v.cache = cache.New[*entry](entries, life)
+		return nil
 	})
 }
 
-// cache holds tokens that were verified, by their SHA-256.
-type cache struct {
-	entries *lru.Cache[[sha256.Size]byte, *entry]
-	life    time.Duration
-}
-
-// entry is a token that was verified, and by which key. Immutable.
+// entry is a token that was verified, when, and by which key. Immutable.
 type entry struct {
 	known  *known
 	signer signer
-	until  time.Time
+	read   time.Time
 }
 
-// get returns a token that is still good: within its times, and by a key that its issuer still has.
-func (c *cache) get(ctx context.Context, sum [sha256.Size]byte, now time.Time) (*known, error) {
-	e, ok := c.entries.Get(sum)
+// remembered returns a token that is still good: within its times, and by a key that its issuer still has. nil, without
+// an error, is one that is not there.
+func (v *Verifier) remembered(a *allowance, sum *cache.Sum) (*known, error) {
+	e, age, ok := v.cache.Get(sum, v.since)
 	if !ok {
-		return nil, nil //nolint:nilnil // neither a token nor a fault: it is not there
+		return nil, nil //nolint:nilnil // as documented
 	}
-	if !now.Before(e.until) {
-		c.entries.Remove(sum)
-		return nil, nil //nolint:nilnil // the same
-	}
-	if err := e.known.at(now); err != nil {
+	if err := e.known.at(e.read.Add(age)); err != nil {
 		return nil, err
 	}
-	set, err := e.signer.issuer.keys(ctx, e.signer.header)
+	set, err := e.signer.issuer.keys(a, e.signer.header)
 	if err != nil {
 		return nil, err
 	}
 	if set != e.signer.set && !set.find(e.signer.header).Equal(e.signer.key) {
-		c.entries.Remove(sum)
-		return nil, nil //nolint:nilnil // the same
+		v.cache.Drop(sum)
+		return nil, nil //nolint:nilnil // as documented
 	}
 	return e.known, nil
 }
 
-func (c *cache) put(sum [sha256.Size]byte, k *known, s signer, now time.Time) {
-	c.entries.Add(sum, &entry{known: k, signer: s, until: now.Add(c.life)})
+// remember keeps a token that was just verified.
+func (v *Verifier) remember(sum *cache.Sum, k *known, s signer) {
+	now := v.now()
+	k.identity.Notes = new(authkey.Notes)
+	v.cache.Put(sum, &entry{known: k, signer: s, read: now}, now, v.since, nil)
 }

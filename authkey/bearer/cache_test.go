@@ -159,7 +159,8 @@ func TestCacheJudgesTheRest(t *testing.T) {
 	judge(t, g.verifier, token, shown(), authkey.ErrUnavailable)
 }
 
-// TestCacheMakesNoSignature counts allocations, of which a signature makes many more: a hit has 4, for its timeout.
+// TestCacheMakesNoSignature counts allocations, of which a signature makes many more: a hit has 4, for the timeout of a
+// source that may wait.
 func TestCacheMakesNoSignature(t *testing.T) {
 	if testing.CoverMode() != "" {
 		t.Skip("counting lines allocates")

@@ -93,6 +93,7 @@ type Issuer struct {
 type issuer struct {
 	Issuer
 	introspected bool
+	held         holder          // Keys, if it is one
 	names        map[string]bool // that must not be there in another case
 	folded       []string        // the same
 }
@@ -140,6 +141,7 @@ func (i Issuer) compile(introspected bool) (*issuer, error) {
 		}
 	}
 	c := &issuer{Issuer: i.filled(), introspected: introspected, names: map[string]bool{}}
+	c.held, _ = i.Keys.(holder)
 	c.folded = slices.Concat(reserved, c.Claims.tops(), slices.Collect(maps.Keys(i.Require)))
 	for _, name := range c.folded {
 		c.names[name] = true

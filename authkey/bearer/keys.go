@@ -27,6 +27,9 @@ type Header struct {
 // KeySource has the keys of one issuer. A *KeySet is one, for keys that never change; authkey/bearer/jwks has those
 // that follow an issuer. New asks a source that has an Err() error method for its own faults. Implementations are safe
 // for concurrent use.
+//
+// A source may also have a method Held(Header) *KeySet, which never waits: it returns what Keys would return from
+// memory, and nil where Keys has to be asked. It spares a cached token the timeout that Keys is called with.
 type KeySource interface {
 	// Keys returns the set that is current, from memory. Where that has no key for the header, it may look for a
 	// newer one, within ctx; it returns the set that there is when it finds none. The same set is the same
@@ -34,6 +37,9 @@ type KeySource interface {
 	// that nobody can tell whether there is such a key, and makes the answer 503.
 	Keys(ctx context.Context, header Header) (*KeySet, error)
 }
+
+// holder is a KeySource that has a set in memory.
+type holder interface{ Held(header Header) *KeySet }
 
 // Key is what an issuer's signatures are verified with.
 type Key struct {
@@ -161,6 +167,9 @@ func publicOf(block *pem.Block) (any, error) {
 
 // Keys returns the set itself.
 func (s *KeySet) Keys(context.Context, Header) (*KeySet, error) { return s, nil }
+
+// Held returns the set itself.
+func (s *KeySet) Held(Header) *KeySet { return s }
 
 // Len returns how many keys the set has.
 func (s *KeySet) Len() int { return len(s.keys) }

@@ -46,7 +46,7 @@ func missing(value any) bool {
 	}
 }
 
-// WithTimeout bounds all that Authenticate waits for: keys, introspection, revocations, validators and proofs
+// WithTimeout bounds all that Authenticate waits for, from the first on: keys, introspection, revocations, validators and proofs
 // together. More than zero, up to a minute; the default is 3 s.
 func WithTimeout(timeout time.Duration) Option {
 	return optionFunc(func(v *Verifier) error {
@@ -60,7 +60,9 @@ func WithTimeout(timeout time.Duration) Option {
 
 // WithClock takes the time from now instead of time.Now. For tests. A source of keys has a clock of its own.
 func WithClock(now func() time.Time) Option {
-	return given("WithClock", now, func(v *Verifier, now func() time.Time) { v.now = now })
+	return given("WithClock", now, func(v *Verifier, now func() time.Time) {
+		v.now, v.since = now, func(t time.Time) time.Duration { return now().Sub(t) }
+	})
 }
 
 // WithProofs takes tokens that are bound to a key by cnf.jkt, which come by the scheme DPoP together with a proof

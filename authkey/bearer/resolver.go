@@ -49,12 +49,12 @@ type resolution struct {
 }
 
 // find returns the issuer of a URL, from memory or by the Resolver.
-func (r *resolved) find(ctx context.Context, v *Verifier, url string) (*issuer, error) {
+func (r *resolved) find(a *allowance, v *Verifier, url string) (*issuer, error) {
 	now := v.now()
 	if held, ok := r.issuers.Get(url); ok && now.Before(held.until) {
 		return held.issuer, nil
 	}
-	told, err := r.resolve(ctx, url)
+	told, err := r.resolve(a.ctx(), url)
 	if errors.Is(err, authkey.ErrUnknown) {
 		r.issuers.Remove(url)
 		return nil, fmt.Errorf("%w: token: it is of another issuer", authkey.ErrUnknown)

@@ -2,7 +2,6 @@ package bearer
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/cache"
 )
 
 // maxToken bounds a token in bytes.
@@ -25,15 +25,16 @@ type Verifier struct {
 	revocations  Revocations // may be nil
 	outage       func(error) // of revocations; nil: closed
 	validators   []Validator
-	cache        *cache // nil: none
+	cache        *cache.Cache[*entry] // nil: none
 	timeout      time.Duration
 	now          func() time.Time
+	since        cache.Since
 }
 
 // New returns a verifier of the tokens of some issuers, which need different URLs. It does no I/O and starts nothing.
 // The error joins all that is wrong with the arguments; each is authkey.ErrInvalid.
 func New(issuers []Issuer, opts ...Option) (*Verifier, error) {
-	v := &Verifier{issuers: map[string]*issuer{}, timeout: defaultTimeout, now: time.Now}
+	v := &Verifier{issuers: map[string]*issuer{}, timeout: defaultTimeout, now: time.Now, since: time.Since}
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{authkey.ErrInvalid}, args...)...))
@@ -105,7 +106,7 @@ func isToken(text string) bool {
 // authkey.ErrUnavailable says that nobody knows, and wraps the context's error where that was the cause. What is
 // refused before its signature is looked at may be forged: a log that says "expired" does not say by whom.
 //
-// Cost: a verification of a signature, or none for a cached token; one round trip where it has to be looked up whether
+// Cost: a verification of a signature, or for a cached token a SHA-256 of it and no allocation; one round trip where it has to be looked up whether
 // the token is revoked (see authkey.Presentation.DeferRevocation), one where it is bound to a key.
 func (v *Verifier) Authenticate(ctx context.Context, presented authkey.Presented) (*authkey.Identity, error) {
 	return v.authenticate(ctx, presented, true)
@@ -117,14 +118,13 @@ func (v *Verifier) Refresh(ctx context.Context, presented authkey.Presented, _ *
 }
 
 func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented, use bool) (*authkey.Identity, error) {
-	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, v.timeout)
-	defer cancel()
+	a := allowance{caller: ctx, most: v.timeout}
+	defer a.end()
 	text := presented.Reveal()
 	if len(text) > maxToken {
 		return nil, fmt.Errorf("%w: token: it has more than %d bytes", authkey.ErrMalformed, maxToken)
 	}
-	known, err := v.identify(ctx, text)
+	known, err := v.identify(&a, text)
 	if err != nil {
 		return nil, err
 	}
@@ -132,17 +132,17 @@ func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented
 	if err != nil {
 		return nil, err
 	}
-	identity, err := v.current(ctx, caller, presented.Presentation(), known)
+	identity, err := v.current(&a, presented.Presentation(), known)
 	if err != nil {
 		return nil, err
 	}
 	for _, validator := range v.validators {
-		if err := validator(ctx, identity); err != nil {
+		if err := validator(a.ctx(), identity); err != nil {
 			return nil, err
 		}
 	}
 	if use && known.binding.key != "" { // last, so that a proof is not used up for nothing
-		if err := v.proofs.Use(ctx, proof); err != nil {
+		if err := v.proofs.Use(a.ctx(), proof); err != nil {
 			if refused := (*authkey.ProofError)(nil); errors.As(err, &refused) {
 				return nil, err
 			}
@@ -153,41 +153,40 @@ func (v *Verifier) authenticate(ctx context.Context, presented authkey.Presented
 }
 
 // identify returns whom a token stands for, by the cache, by its signature or by introspection.
-func (v *Verifier) identify(ctx context.Context, text string) (*known, error) {
+func (v *Verifier) identify(a *allowance, text string) (*known, error) {
 	if !isToken(text) || len(v.issuers) == 0 && v.resolved == nil {
-		return v.introspect(ctx, text)
+		return v.introspect(a, text)
 	}
 	if v.cache == nil {
-		k, _, err := v.verify(ctx, text)
+		k, _, err := v.verify(a, text)
 		return k, err
 	}
-	var room [2 << 10]byte // most tokens fit, and then need no copy on the heap
-	sum := sha256.Sum256(append(room[:0], text...))
-	if k, err := v.cache.get(ctx, sum, v.now()); k != nil || err != nil {
+	sum := cache.SumOf(text)
+	if k, err := v.remembered(a, &sum); k != nil || err != nil {
 		return k, err
 	}
-	k, signer, err := v.verify(ctx, text)
+	k, signer, err := v.verify(a, text)
 	if err == nil {
-		v.cache.put(sum, k, signer, v.now())
+		v.remember(&sum, k, signer)
 	}
 	return k, err
 }
 
-// current returns the identity of a token that is not revoked, or that somebody else will look up. caller is the
-// context without the verifier's own time: who hangs up makes no outage.
-func (v *Verifier) current(ctx, caller context.Context, presentation *authkey.Presentation, k *known) (*authkey.Identity, error) {
+// current returns the identity of a token that is not revoked, or that somebody else will look up. Who hangs up makes
+// no outage.
+func (v *Verifier) current(a *allowance, presentation *authkey.Presentation, k *known) (*authkey.Identity, error) {
 	if v.revocations == nil {
 		return k.identity, nil
 	}
 	if presentation != nil && presentation.DeferRevocation {
 		return k.pending(v.outage != nil), nil
 	}
-	switch err := v.revocations.Check(ctx, k.identity.Org, k.identity.Token); {
+	switch err := v.revocations.Check(a.ctx(), k.identity.Org, k.identity.Token); {
 	case err == nil:
 		return k.identity, nil
 	case errors.Is(err, authkey.ErrRevoked):
 		return nil, err
-	case v.outage == nil || caller.Err() != nil || !errors.Is(err, authkey.ErrUnavailable):
+	case v.outage == nil || a.caller.Err() != nil || !errors.Is(err, authkey.ErrUnavailable):
 		return nil, unavailable(err)
 	default:
 		v.outage(err)
@@ -214,4 +213,27 @@ func unavailable(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", authkey.ErrUnavailable, err)
+}
+
+// allowance is the time that one call may wait for others, which begins when it first has to: a timer costs more than a
+// cached token.
+type allowance struct {
+	caller  context.Context
+	most    time.Duration
+	bounded context.Context // nil: nobody was waited for
+	cancel  context.CancelFunc
+}
+
+// ctx returns the caller's context with the time that is left.
+func (a *allowance) ctx() context.Context {
+	if a.bounded == nil {
+		a.bounded, a.cancel = context.WithTimeout(a.caller, a.most)
+	}
+	return a.bounded
+}
+
+func (a *allowance) end() {
+	if a.cancel != nil {
+		a.cancel()
+	}
 }

@@ -1,7 +1,6 @@
 package bearer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,7 +18,7 @@ type signer struct {
 }
 
 // verify reads a token and verifies its signature.
-func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, error) {
+func (v *Verifier) verify(a *allowance, text string) (*known, signer, error) {
 	token, err := jose.Parse(text, maxToken)
 	if err != nil {
 		return nil, signer{}, fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
@@ -32,7 +31,7 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 		return nil, signer{}, fmt.Errorf("%w: token: %w", authkey.ErrMalformed, err)
 	}
 	s := signer{header: Header{KeyID: token.KeyID, Algorithm: token.Algorithm}}
-	if s.issuer, err = v.issuerOf(ctx, claims); err != nil {
+	if s.issuer, err = v.issuerOf(a, claims); err != nil {
 		return nil, s, err
 	}
 	if !s.issuer.signsWith(token.Algorithm) || !s.issuer.typed(token.Type) {
@@ -45,7 +44,7 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 	if err != nil {
 		return nil, s, err
 	}
-	if s.set, err = s.issuer.keys(ctx, s.header); err != nil {
+	if s.set, err = s.issuer.keys(a, s.header); err != nil {
 		return nil, s, err
 	}
 	if s.key = s.set.find(s.header); s.key == nil {
@@ -61,11 +60,11 @@ func (v *Verifier) verify(ctx context.Context, text string) (*known, signer, err
 }
 
 // introspect asks whom a token stands for that says nothing by itself.
-func (v *Verifier) introspect(ctx context.Context, text string) (*known, error) {
+func (v *Verifier) introspect(a *allowance, text string) (*known, error) {
 	if v.opaque == nil || text == "" {
 		return nil, fmt.Errorf("%w: token: it is no JWT", authkey.ErrMalformed)
 	}
-	answer, err := v.introspector.Introspect(ctx, text)
+	answer, err := v.introspector.Introspect(a.ctx(), text)
 	switch {
 	case errors.Is(err, authkey.ErrUnknown) || errors.Is(err, authkey.ErrMalformed):
 		return nil, err
@@ -95,7 +94,7 @@ func (i *issuer) identify(k *known) (err error) {
 }
 
 // issuerOf returns the issuer that claims name, if it is one of those that are configured.
-func (v *Verifier) issuerOf(ctx context.Context, claims jose.Object) (*issuer, error) {
+func (v *Verifier) issuerOf(a *allowance, claims jose.Object) (*issuer, error) {
 	url, ok := plainText(claims["iss"], maxURL)
 	if !ok {
 		return nil, fmt.Errorf("%w: token: claim %q: want the URL of its issuer", authkey.ErrMalformed, "iss")
@@ -106,12 +105,17 @@ func (v *Verifier) issuerOf(ctx context.Context, claims jose.Object) (*issuer, e
 	if v.resolved == nil {
 		return nil, fmt.Errorf("%w: token: it is of another issuer", authkey.ErrUnknown)
 	}
-	return v.resolved.find(ctx, v, url)
+	return v.resolved.find(a, v, url)
 }
 
 // keys asks the issuer's source for its keys.
-func (i *issuer) keys(ctx context.Context, header Header) (*KeySet, error) {
-	set, err := i.Keys.Keys(ctx, header)
+func (i *issuer) keys(a *allowance, header Header) (*KeySet, error) {
+	if i.held != nil {
+		if set := i.held.Held(header); set != nil {
+			return set, nil
+		}
+	}
+	set, err := i.Keys.Keys(a.ctx(), header)
 	if err == nil && set == nil {
 		err = errors.New("its source has neither keys nor an error")
 	}
