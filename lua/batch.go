@@ -218,25 +218,62 @@ func (b *Batch) command(script *script) []any {
 // frame; a read more for each other charge, three reads and up to six writes more where it has holds, and a read for a
 // token.
 func (c *Conn) AdmitBatch(ctx context.Context, b *Batch) error {
-	reply, err := c.integers(ctx, b.command(&admitScript))
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		words := b.command(&admitScript)
-		words[0], words[1] = "eval", admitScript.source
-		reply, err = c.integers(ctx, words)
+	cmd := b.ask(ctx)
+	_ = c.rdb.Process(ctx, cmd) // its error is the command's
+	return c.answered(ctx, b, cmd)
+}
+
+// AdmitBatches is AdmitBatch for several batches, in one pipeline, and puts the error of each into errs. What one of
+// them meets, as a slot that has moved, is nothing to the others.
+func (c *Conn) AdmitBatches(ctx context.Context, batches []*Batch, errs []error) {
+	pipe := c.rdb.Pipeline()
+	cmds := make([]onceIntegers, len(batches))
+	for i, b := range batches {
+		cmds[i] = b.ask(ctx)
+		_ = pipe.Process(ctx, cmds[i]) // which only queues it
 	}
+	_, _ = pipe.Exec(ctx) // errors are the commands'
+	for i, b := range batches {
+		errs[i] = c.answered(ctx, b, cmds[i])
+	}
+}
+
+func (b *Batch) ask(ctx context.Context) onceIntegers {
+	cmd := onceIntegers{redis.NewIntSliceCmd(ctx, b.command(&admitScript)...)}
+	cmd.SetFirstKeyPos(3)
+	return cmd
+}
+
+// answered reads the reply to a batch. Only NOSCRIPT proves that nothing ran: then the batch is sent again, with the text.
+func (c *Conn) answered(ctx context.Context, b *Batch, cmd onceIntegers) error {
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		cmd = b.ask(ctx)
+		b.words[0], b.words[1] = "eval", admitScript.source
+		_ = c.rdb.Process(ctx, cmd)
+	}
+	numbers, err := cmd.Result()
 	if err != nil {
 		return err
 	}
-	return b.decode(reply)
+	return b.decode(numbers)
 }
 
-// integers runs a command that answers with integers.
-func (c *Conn) integers(ctx context.Context, words []any) ([]int64, error) {
-	cmd := onceIntegers{redis.NewIntSliceCmd(ctx, words...)}
-	if err := c.rdb.Process(ctx, cmd); err != nil {
-		return nil, err
+// Node tells which server has a bucket, as something to compare: batches of buckets with equal nodes can travel in one
+// pipeline. On a client of one server all are equal, and all their checks can be one batch (together); on a Ring each
+// bucket is by itself. It asks the client, which on a cluster may have to ask a server where slots are.
+func (c *Conn) Node(ctx context.Context, bucket string) (node any, together bool, err error) {
+	switch client := c.rdb.(type) {
+	case interface {
+		MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	}:
+		node, err = client.MasterForKey(ctx, "{"+bucket+"}")
+		return node, false, err
+	case interface {
+		ForEachShard(ctx context.Context, f func(ctx context.Context, client *redis.Client) error) error
+	}:
+		return bucket, false, nil
 	}
-	return cmd.Result()
+	return nil, true, nil
 }
 
 // onceIntegers is a command as once is.

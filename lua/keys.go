@@ -106,6 +106,12 @@ func ProofKey(thumbprint, id string) string {
 	return version + ":proof:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// BucketOf returns the number of the bucket that a key of LimitKey or AnonymousLimitKey lies in.
+func BucketOf(limitKey string) int {
+	tag := limitKey[len(version)+2:][:bucket.Len] // behind ":{"
+	return int(tag[0]-'0')*10 + int(tag[1]-'0')
+}
+
 // Escape returns s with every byte that could end a part, open a hash tag or disturb a reader written
 // as % and two hexadecimal digits. Different strings give different results. It does not allocate when
 // there is nothing to escape.

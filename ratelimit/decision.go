@@ -98,7 +98,7 @@ func (d *Decision) RetryAfter() time.Duration {
 }
 
 // resultOf explains the state that the script left of a charge.
-func resultOf(c *Charge, e effective, s *lua.State, now int64) Result {
+func resultOf(c *Charge, e *effective, s *lua.State, now int64) Result {
 	r := Result{
 		Policy: c.Policy.name(), Partition: c.Policy.partition(), Unit: c.Policy.unit(), Algorithm: c.Policy.Algorithm,
 		Monitor: c.Policy.Monitor, Payment: c.Policy.Payment, Candidate: c.Policy.Candidate,

@@ -1,13 +1,6 @@
 package ratelimit
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"slices"
-
-	"github.com/tollgate-go/tollgate/lua"
-)
+import "errors"
 
 // ErrMonitored is beside ErrUnavailable while SetMonitor is on: had Redis answered, nobody were refused.
 var ErrMonitored = errors.New("ratelimit: monitored")
@@ -23,19 +16,3 @@ var ErrMonitored = errors.New("ratelimit: monitored")
 // what would have been refused. Stages of package middleware let requests pass then, too, when Redis does not
 // answer, except where OnFailure was called. Stats tells that it is on: alert on one that was left on.
 func (l *Limiter) SetMonitor(on bool) { l.monitor.Store(on) }
-
-// ask puts a request to the script, with all of its policies monitored if that is on.
-func (l *Limiter) ask(ctx context.Context, r *Request, check lua.Check) (Decision, error) {
-	if !l.monitor.Load() {
-		return l.put(ctx, r, check)
-	}
-	r.Charges = slices.Clone(r.Charges)
-	for i := range r.Charges {
-		r.Charges[i].Policy.Monitor = true
-	}
-	d, err := l.put(ctx, r, check)
-	if errors.Is(err, ErrUnavailable) {
-		err = fmt.Errorf("%w, %w", ErrMonitored, err)
-	}
-	return d, err
-}

@@ -23,6 +23,9 @@ type config struct {
 	conn       *lua.Conn
 	timeout    time.Duration
 	cachedOrgs int
+	prepared   int
+	inFlight   int
+	queued     int
 	sealer     *seal.Sealer
 }
 
@@ -46,6 +49,42 @@ func WithCachedOrgs(n int) Option {
 			return fmt.Errorf("%w option: WithCachedOrgs(%d) must be 1 to 1000000", ErrInvalid, n)
 		}
 		c.cachedOrgs = n
+		return nil
+	})
+}
+
+// WithPrepared sets how many prepared requests a Limiter keeps in memory, 1 to 10,000,000, by default 16,384; each takes
+// about a kilobyte. A request beyond that is worked out anew, and costs some microseconds more.
+func WithPrepared(n int) Option {
+	return optionFunc(func(c *config) error {
+		if n < 1 || n > 10_000_000 {
+			return fmt.Errorf("%w option: WithPrepared(%d) must be 1 to 10000000", ErrInvalid, n)
+		}
+		c.prepared = n
+		return nil
+	})
+}
+
+// WithInFlight sets how many calls a Limiter has under way at a time to one Redis server, 1 to 64, by default 2. What comes
+// meanwhile waits for the next, and shares it. More may help where Redis is far away; less never does.
+func WithInFlight(n int) Option {
+	return optionFunc(func(c *config) error {
+		if n < 1 || n > 64 {
+			return fmt.Errorf("%w option: WithInFlight(%d) must be 1 to 64", ErrInvalid, n)
+		}
+		c.inFlight = n
+		return nil
+	})
+}
+
+// WithQueue sets how many requests may wait for one Redis server, 1 to 1,000,000, by default 16,384. Those beyond get
+// ErrUnavailable at once.
+func WithQueue(n int) Option {
+	return optionFunc(func(c *config) error {
+		if n < 1 || n > 1_000_000 {
+			return fmt.Errorf("%w option: WithQueue(%d) must be 1 to 1000000", ErrInvalid, n)
+		}
+		c.queued = n
 		return nil
 	})
 }

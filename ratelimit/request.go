@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
-	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
 // Request asks whether one caller may do one thing now. It is plain data.
@@ -67,8 +66,8 @@ func (r *Request) validate() error {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%w request: "+format, append([]any{ErrInvalid}, args...)...))
 	}
-	if r.Org == "" && (r.Project != "" || r.Key != "" || r.Plan != "" || r.Epoch != 0) {
-		fault("Org is empty, but Project, Key, Plan or Epoch is not")
+	if r.Org == "" && (r.Project != "" || r.Key != "" || r.Plan != "") {
+		fault("Org is empty, but Project, Key or Plan is not")
 	}
 	if len(r.Org) > maxTenant || len(r.Project) > maxTenant || len(r.Key) > maxTenant {
 		fault("Org, Project and Key must be at most %d bytes", maxTenant)
@@ -76,7 +75,9 @@ func (r *Request) validate() error {
 	if len(r.Hold) > maxTenant {
 		fault("Hold must be at most %d bytes", maxTenant)
 	}
-	r.validToken(fault)
+	if err := r.validCaller(); err != nil {
+		faults = append(faults, err)
+	}
 	if len(r.Charges) == 0 || len(r.Charges) > lua.MaxPolicies {
 		fault("%d Charges, must be 1 to %d", len(r.Charges), lua.MaxPolicies)
 	}
@@ -107,18 +108,17 @@ func (r *Request) validate() error {
 	return errors.Join(faults...)
 }
 
-// validToken finds faults of the Token.
-func (r *Request) validToken(fault func(format string, args ...any)) {
+// validCaller joins the faults of what comes with each call: Epoch and Token.
+func (r *Request) validCaller() error {
 	t := r.Token
-	if t == nil {
-		return
+	switch {
+	case r.Org == "" && (r.Epoch != 0 || t != nil):
+		return fmt.Errorf("%w request: Org is empty, but there is an Epoch or a Token", ErrInvalid)
+	case t != nil && (len(t.Issuer) > lua.MaxIssuer || max(len(t.ID), len(t.Subject), len(t.Session), len(t.Client)) > lua.MaxName):
+		return fmt.Errorf("%w request: the Token's Issuer must be at most %d bytes; its ID, Subject, Session and Client at most %d each",
+			ErrInvalid, lua.MaxIssuer, lua.MaxName)
 	}
-	if r.Org == "" {
-		fault("Org is empty, but there is a Token")
-	}
-	if len(t.Issuer) > lua.MaxIssuer || max(len(t.ID), len(t.Subject), len(t.Session), len(t.Client)) > lua.MaxName {
-		fault("the Token's Issuer must be at most %d bytes; its ID, Subject, Session and Client at most %d each", lua.MaxIssuer, lua.MaxName)
-	}
+	return nil
 }
 
 // value returns which partition of its kind a charge goes to.
@@ -136,42 +136,10 @@ func (r *Request) value(c *Charge) string {
 	return c.Value
 }
 
-// fill puts a request into the script's terms, and tells the limits that it was given. A charge that nothing
-// limits is left out where it would be decided, and so is a candidate that there is no count for.
-func (r *Request) fill(check *lua.Check, from sources, now int64) []effective {
-	check.From, check.Until, check.ID = 0, lua.MaxTime, r.Hold
-	check.Charges = make([]lua.Charge, 0, len(r.Charges))
-	if r.Org != "" {
-		check.Epochs = []lua.Held{{Key: lua.EpochKey(r.Org), Keys: r.Epoch, Limits: from.overrides.stamp}}
-	}
-	if from.plan != nil {
-		check.Epochs = append(check.Epochs, lua.Held{Key: lua.PlansEpochKey(bucket.Of(r.Org)), Limits: from.plan.stamp})
-	}
-	if decides := check.Mode == lua.Take || check.Mode == lua.Peek; decides && r.Token != nil {
-		t := r.Token
-		check.Token = &lua.Token{
-			Org: r.Org, Issuer: t.Issuer, ID: t.ID, Subject: t.Subject, Session: t.Session, Client: t.Client, IssuedAt: t.IssuedAt,
-		}
-	}
-	limits := make([]effective, len(r.Charges))
-	for i := range r.Charges {
-		c := &r.Charges[i]
-		e := from.resolve(r, &c.Policy, now)
-		e.unlimited = e.unlimited && (check.Mode == lua.Take || check.Mode == lua.Peek)
-		e.uncounted = e.unlimited || c.Policy.Candidate != "" && !r.countable(c)
-		limits[i] = e
-		check.From, check.Until = max(check.From, e.from), min(check.Until, e.until)
-		if !e.uncounted {
-			check.Charges = append(check.Charges, r.charge(c, &e))
-		}
-	}
-	return limits
-}
-
 func (r *Request) charge(c *Charge, e *effective) lua.Charge {
 	charge := lua.Charge{
-		Key: r.key(c), Algorithm: algorithms[c.Policy.Algorithm].script,
-		Limit: e.limit, Burst: e.burst, Window: e.window.Microseconds(), Start: e.start,
+		Algorithm: algorithms[c.Policy.Algorithm].script,
+		Limit:     e.limit, Burst: e.burst, Window: e.window.Microseconds(), Start: e.start,
 		Units: c.Cost, Held: c.Held, Change: changes[e.change], Role: c.Policy.role(),
 		Holds: c.Policy.Lease > 0, Lease: c.lease().Microseconds(),
 	}
@@ -206,31 +174,4 @@ func (r *Request) key(c *Charge) string {
 		return lua.AnonymousLimitKey(kind, value, endpoint, c.Policy.name(), algorithm)
 	}
 	return lua.LimitKey(r.Org, kind, value, endpoint, c.Policy.name(), algorithm)
-}
-
-// decision reads the script's answer, which has a state for each charge that was counted.
-func (r *Request) decision(a *lua.Answer, limits []effective, mode lua.Mode) Decision {
-	d := Decision{
-		Allowed: a.Status == lua.Allowed,
-		At:      time.UnixMicro(a.Now).UTC(),
-		Results: make([]Result, len(r.Charges)),
-	}
-	states := a.States
-	for i := range r.Charges {
-		state := new(lua.State)
-		if limits[i].unlimited {
-			state.Done = 1
-		}
-		if !limits[i].uncounted {
-			state, states = &states[0], states[1:]
-		}
-		d.Results[i] = resultOf(&r.Charges[i], limits[i], state, a.Now)
-		if mode == lua.Take && d.Allowed && !limits[i].uncounted && state.Done == 1 && r.Charges[i].lease() > 0 && r.Charges[i].Cost > 0 {
-			d.Hold = r.Hold
-		}
-		if mode == lua.Refund {
-			d.Results[i].Cost, d.Results[i].Exceeded, d.Results[i].RetryAfter = state.Done, false, 0
-		}
-	}
-	return d
 }

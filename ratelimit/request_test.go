@@ -50,10 +50,10 @@ func TestRequestInvalid(t *testing.T) {
 		"long hold":           {func(r *ratelimit.Request) { r.Hold = long }, "Hold must be at most 128 bytes"},
 		"project without org": {func(r *ratelimit.Request) { r.Org, r.Key, r.Charges[0].Value = "", "", "v" }, "Org is empty, but Project, Key"},
 		"epoch without org": {func(r *ratelimit.Request) { r.Org, r.Project, r.Key, r.Epoch, r.Charges[0].Value = "", "", "", 1, "v" },
-			"Org is empty, but Project, Key"},
+			"Org is empty, but there is an Epoch or a Token"},
 		"token without org": {func(r *ratelimit.Request) {
 			r.Org, r.Project, r.Key, r.Token, r.Charges[0].Value = "", "", "", &ratelimit.Token{}, "v"
-		}, "Org is empty, but there is a Token"},
+		}, "Org is empty, but there is an Epoch or a Token"},
 		"long issuer":  {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{Issuer: strings.Repeat("i", 513)} }, "Issuer must be at most 512 bytes"},
 		"long id":      {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{ID: strings.Repeat("i", 257)} }, "at most 256 each"},
 		"long subject": {func(r *ratelimit.Request) { r.Token = &ratelimit.Token{Subject: strings.Repeat("i", 257)} }, "at most 256 each"},

@@ -41,12 +41,14 @@ func newStore(size int, timeout time.Duration, read func(context.Context, string
 }
 
 // get returns a set: from memory, unless a stamp was seen that is not its own.
-func (s *store) get(ctx context.Context, name string, seen int64) (*overrideSet, error) {
+func (s *store) get(ctx context.Context, name string, seen int64, deadline time.Time) (*overrideSet, error) {
 	if set, ok := s.Get(name); ok && (seen == unseen || set.stamp == seen) {
 		s.hits.Add(1)
 		return set, nil
 	}
 	s.misses.Add(1)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	// The stamp is part of the name, so that nobody joins a read that began before the change.
 	flight := s.loads.DoChan(name+"\x00"+strconv.FormatInt(seen, 10), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
@@ -72,17 +74,17 @@ func (s *store) get(ctx context.Context, name string, seen int64) (*overrideSet,
 }
 
 // sources returns what may change the policies of a request. seen are the stamps that the last answer told of the
-// org and of the plans.
-func (l *Limiter) sources(ctx context.Context, r *Request, seen [2]int64) (from sources, err error) {
+// org and of the plans; began is when the caller's time did.
+func (l *Limiter) sources(ctx context.Context, r *Request, seen [2]int64, began time.Time) (from sources, err error) {
 	if r.Org == "" {
 		return from, nil
 	}
-	if from.overrides, err = l.orgs.get(ctx, r.Org, seen[0]); err != nil {
+	if from.overrides, err = l.orgs.get(ctx, r.Org, seen[0], began.Add(l.timeout)); err != nil {
 		return from, err
 	}
 	from.overrides = from.overrides.with(r.preview)
 	if validName(r.Plan) {
-		from.plan, err = l.plans.get(ctx, bucket.Of(r.Org)+r.Plan, seen[1])
+		from.plan, err = l.plans.get(ctx, bucket.Of(r.Org)+r.Plan, seen[1], began.Add(l.timeout))
 	}
 	return from, err
 }
@@ -125,7 +127,10 @@ type clock struct {
 
 func (c *clock) set(now int64) { c.offset.Store(now - time.Since(c.began).Microseconds()) }
 
-func (c *clock) now() (int64, bool) {
+func (c *clock) now() (int64, bool) { return c.at(time.Now()) }
+
+// at returns Redis's time at a moment of ours, and whether it is known.
+func (c *clock) at(moment time.Time) (int64, bool) {
 	offset := c.offset.Load()
-	return offset + time.Since(c.began).Microseconds(), offset != 0
+	return offset + moment.Sub(c.began).Microseconds(), offset != 0
 }

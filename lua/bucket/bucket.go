@@ -43,3 +43,6 @@ var names = func() (all [Count]string) {
 	}
 	return all
 }()
+
+// Name returns the name of a bucket by its number, 0 to Count-1.
+func Name(number int) string { return names[number] }

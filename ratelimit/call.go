@@ -1,0 +1,156 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// call is one check on its way to Redis. It is the caller's until it is added to a queue, the queue's until it is told,
+// and then the caller's again; one that its caller left stays the queue's, and is not used again.
+type call struct {
+	prepared *Prepared
+	check    lua.Check
+	epochs   [2]lua.Held
+	charges  [4]lua.Charge // room for what most requests have
+	states   [4]lua.State
+	stamps   [2]lua.Stamps
+	answer   lua.Answer
+	err      error
+
+	times  int   // how many equal calls it stands for
+	behind *call // one of those
+	batch  int
+	flight atomic.Pointer[flight]
+
+	told  atomic.Bool   // somebody has the last word: the queue, or the caller who left
+	gone  atomic.Bool   // the caller left
+	done  chan struct{} // gets one element when the call is told
+	timer *time.Timer
+}
+
+var calls = sync.Pool{New: func() any {
+	c := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	c.timer.Stop()
+	return c
+}}
+
+func newCall(p *Prepared) *call {
+	c := calls.Get().(*call)
+	c.prepared, c.times, c.err = p, 1, nil
+	c.told.Store(false)
+	if c.answer.States == nil {
+		c.answer.States, c.answer.Epochs = c.states[:0], c.stamps[:0]
+	}
+	return c
+}
+
+// free lets the call be used again. Only whoever was told may.
+func (c *call) free() {
+	c.check = lua.Check{}
+	clear(c.charges[:])
+	c.prepared = nil
+	calls.Put(c)
+}
+
+// fill puts what is asked into the script's terms.
+func (c *call) fill(ask *question, w *worked, now int64) {
+	p := c.prepared
+	c.check = ask.check
+	c.check.From, c.check.Until, c.check.ID = w.from, w.until, ask.hold
+	c.check.Charges, c.check.Epochs = c.charges[:0], c.epochs[:0]
+	c.epochs = [2]lua.Held{}
+	if w.overrides != nil {
+		c.check.Epochs = append(c.check.Epochs, lua.Held{Key: p.epochs[0], Keys: ask.Epoch, Limits: w.overrides.stamp})
+	}
+	if w.plan != nil {
+		c.check.Epochs = append(c.check.Epochs, lua.Held{Key: p.epochs[1], Limits: w.plan.stamp})
+	}
+	if t := ask.Token; t != nil && ask.decides() {
+		c.check.Token = &lua.Token{
+			Org: p.request.Org, Issuer: t.Issuer, ID: t.ID, Subject: t.Subject, Session: t.Session, Client: t.Client, IssuedAt: t.IssuedAt,
+		}
+	}
+	often := now-p.asked.Swap(now) < often
+	for i := range w.charges {
+		if w.limits[i].uncounted {
+			continue
+		}
+		charge := w.charges[i]
+		if ask.Costs != nil {
+			charge.Units = ask.Costs[i]
+		}
+		charge.Frame = p.frame(i, &charge, now, often)
+		c.check.Charges = append(c.check.Charges, charge)
+	}
+}
+
+// fly has the call answered, within the limiter's timeout since a moment. With an error, the call is not the caller's
+// any more.
+func (c *call) fly(ctx context.Context, began time.Time) error {
+	l := c.prepared.limiter
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	q, err := l.queues.of(ctx, c.prepared.bucket, began)
+	if err != nil {
+		return err
+	}
+	if err := q.add(c); err != nil {
+		return err
+	}
+	return c.wait(ctx, q, l.timeout-time.Since(began))
+}
+
+// equal reports whether two calls of one Prepared ask the same.
+func (c *call) equal(o *call) bool {
+	return c.prepared == o.prepared && c.epochs == o.epochs && c.check.From == o.check.From && c.check.Until == o.check.Until &&
+		c.check.Mergeable() && o.check.Mergeable() && slices.EqualFunc(c.check.Charges, o.check.Charges, sameCharge)
+}
+
+// sameCharge compares what may differ between calls of one Prepared. Frames are a matter of how, not of what.
+func sameCharge(a, b lua.Charge) bool {
+	return a.Units == b.Units && a.Limit == b.Limit && a.Window == b.Window && a.Burst == b.Burst && a.Start == b.Start &&
+		a.Change == b.Change && a.Role == b.Role && a.Key == b.Key
+}
+
+// tell gives the call back to its caller, unless that has left.
+func (c *call) tell() {
+	if c.told.CompareAndSwap(false, true) {
+		c.done <- struct{}{}
+	}
+}
+
+// errLate says that Redis did not answer within the limiter's timeout.
+var errLate = fmt.Errorf("no answer from Redis in time: %w", context.DeadlineExceeded)
+
+// wait returns when the call was told, when ctx ends, or when the time is over: then it is the queue's, and must not be
+// looked at again.
+func (c *call) wait(ctx context.Context, q *queue, left time.Duration) error {
+	c.timer.Reset(left)
+	defer c.timer.Stop()
+	var cause error
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		cause = ctx.Err()
+	case <-c.timer.C:
+		cause = errLate
+	}
+	f := c.flight.Load()
+	if !c.told.CompareAndSwap(false, true) {
+		<-c.done // just now
+		return nil
+	}
+	c.gone.Store(true)
+	if cause == errLate { //nolint:errorlint // it is that very one
+		q.giveUp(f)
+	}
+	return cause
+}

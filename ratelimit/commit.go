@@ -1,0 +1,317 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/bucket"
+)
+
+// Checks that are asked at the same time travel together: group commit, as databases write their logs. Who comes while
+// a call is under way waits for the next, with all others who do. There is no timer and no goroutine at rest: whoever
+// comes first starts the flight, and it goes on as long as somebody waits. Who is alone waits for nobody.
+
+// maxLate bounds how many flights may be given up and still wait for Redis.
+const maxLate = 16
+
+var (
+	errFull   = errors.New("too many checks wait for Redis already; see WithQueue")
+	errClosed = errors.New("the limiter is closed")
+)
+
+// queue is the checks that wait for one server.
+type queue struct {
+	*config
+
+	together bool // checks of all buckets can be one batch
+
+	mu      sync.Mutex
+	waiting []*call
+	flying  int  // flights that are not given up
+	late    int  // flights that are
+	crowded bool // the last flight had several calls
+	closed  bool
+	sealed  uint64        // flights so far
+	idle    chan struct{} // closed when nothing waits or flies any more, once closed
+}
+
+// flight takes calls to Redis and their answers back, again and again. As a context it has a deadline and no end: what
+// waits for it has its own.
+type flight struct {
+	context.Context
+
+	deadline time.Time
+	calls    []*call // in the order of the checks
+	batches  []*lua.Batch
+	used     int                   // how many of them
+	open     [bucket.Count + 1]int // of each bucket, and of all: the place of its last batch, from 1
+	errs     []error
+	shared   lua.Answer
+	given    atomic.Bool // up
+}
+
+// Deadline is when those who wait will have gone.
+func (f *flight) Deadline() (time.Time, bool) { return f.deadline, true }
+
+// add has a call wait for its flight.
+func (q *queue) add(c *call) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		return errClosed
+	case len(q.waiting) >= q.queued:
+		return errFull
+	}
+	q.waiting = append(q.waiting, c)
+	if q.flying < q.inFlight {
+		q.flying++
+		go q.fly(&flight{Context: context.Background()})
+	}
+	return nil
+}
+
+// fly takes what waits, until nothing does or the flight was given up.
+func (q *queue) fly(f *flight) {
+	for q.seal(f) {
+		q.send(f)
+		f.deliver()
+	}
+}
+
+// seal takes calls on board, and returns false where the flight ends.
+func (q *queue) seal(f *flight) bool {
+	if q.crowds() {
+		runtime.Gosched() // those who were just answered are likely to ask again
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if f.given.Load() {
+		q.late--
+		q.rest()
+		return false
+	}
+	f.reset()
+	q.sealed++
+	taken := 0
+	for _, c := range q.waiting {
+		if !c.gone.Load() && !q.board(f, c) {
+			break
+		}
+		taken++
+	}
+	q.crowded = taken > 1
+	left := copy(q.waiting, q.waiting[taken:])
+	clear(q.waiting[left:])
+	q.waiting = q.waiting[:left]
+	if len(f.calls) == 0 {
+		q.flying--
+		q.rest()
+		return false
+	}
+	f.deadline = time.Now().Add(q.timeout)
+	return true
+}
+
+func (q *queue) crowds() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.crowded
+}
+
+// rest tells Close that nothing is under way. The caller holds mu.
+func (q *queue) rest() {
+	if q.closed && q.flying == 0 && q.late == 0 {
+		select {
+		case <-q.idle:
+		default:
+			close(q.idle)
+		}
+	}
+}
+
+// board takes a call on board: behind an equal one, or by itself. It returns false where there is no room. The caller
+// holds mu.
+func (q *queue) board(f *flight, c *call) bool {
+	p := c.prepared
+	if first := p.first.Load(); first != nil && first.flight.Load() == f && first.equal(c) && first.times < lua.MaxTimes {
+		c.behind, first.behind = first.behind, c
+		first.times++
+		c.flight.Store(f)
+		return true
+	}
+	if len(f.calls) >= lua.MaxBatch {
+		return false
+	}
+	f.calls = append(f.calls, c)
+	c.flight.Store(f)
+	if c.check.Mergeable() {
+		p.first.Store(c)
+	}
+	return true
+}
+
+// reset empties a flight.
+func (f *flight) reset() {
+	for _, b := range f.batches[:f.used] {
+		b.Reset()
+	}
+	clear(f.open[:])
+	f.calls, f.used = f.calls[:0], 0
+}
+
+// load puts a call into the last batch of its bucket, or into one more where that is full.
+func (f *flight) load(c *call, at int) {
+	if open := f.open[at]; open > 0 && f.batches[open-1].Add(&c.check, c.times, &c.answer) {
+		c.batch = open - 1
+		return
+	}
+	if f.used == len(f.batches) {
+		f.batches = append(f.batches, new(lua.Batch))
+	}
+	c.batch = f.used
+	f.used++
+	f.open[at] = f.used
+	f.batches[c.batch].Add(&c.check, c.times, &c.answer) // what is empty has room
+}
+
+// send asks Redis, and leaves with each call what is wrong.
+func (q *queue) send(f *flight) {
+	for _, c := range f.calls {
+		at := bucket.Count
+		if !q.together {
+			at = c.prepared.bucket
+		}
+		f.load(c, at)
+	}
+	f.errs = append(f.errs[:0], make([]error, f.used)...)
+	if f.used == 1 {
+		f.errs[0] = q.conn.AdmitBatch(f, f.batches[0])
+	} else {
+		q.conn.AdmitBatches(f, f.batches[:f.used], f.errs)
+	}
+	for _, c := range f.calls {
+		c.err = f.errs[c.batch]
+	}
+}
+
+// deliver hands the answers out.
+func (f *flight) deliver() {
+	for i, first := range f.calls {
+		f.calls[i] = nil
+		if first.times > 1 {
+			first.share(&f.shared)
+		}
+		for c := first; c != nil; {
+			next := c.behind // c is its caller's again, once it is told
+			c.behind = nil
+			c.flight.Store(nil)
+			c.tell()
+			c = next
+		}
+	}
+}
+
+// share gives each of the calls that are merged in one its own answer, from the last that came to the first.
+func (c *call) share(shared *lua.Answer) {
+	*shared, c.answer = c.answer, *shared
+	n := int64(c.times)
+	for at := c.behind; at != nil; at = at.behind {
+		n--
+		shared.Nth(n, c.check.Charges, &at.answer)
+		at.err = c.err
+	}
+	shared.Nth(0, c.check.Charges, &c.answer)
+}
+
+// giveUp lets others fly in place of a flight that nobody waits for any more, as one whose connection hangs.
+func (q *queue) giveUp(f *flight) {
+	if f == nil || !f.given.CompareAndSwap(false, true) {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.late >= maxLate {
+		f.given.Store(false)
+		return
+	}
+	q.late++
+	q.flying--
+	if len(q.waiting) > 0 {
+		q.flying++
+		go q.fly(&flight{Context: context.Background()})
+	}
+}
+
+// close lets nobody in any more, and returns a channel that is closed when nothing is under way.
+func (q *queue) close() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.rest()
+	return q.idle
+}
+
+// queues are those of a limiter: one for each server.
+type queues struct {
+	*config
+
+	mu     sync.Mutex
+	byNode map[any]*queue
+	closed bool
+	routes [bucket.Count]atomic.Pointer[route]
+}
+
+// route is where a bucket was found. Slots move seldom, and the client follows them wherever a check was sent first.
+type route struct {
+	*queue
+	until time.Time
+}
+
+const routeLife = time.Second
+
+// of returns the queue of a bucket.
+func (qs *queues) of(ctx context.Context, number int, now time.Time) (*queue, error) {
+	r := qs.routes[number].Load()
+	if r != nil && (r.together || now.Before(r.until)) {
+		return r.queue, nil
+	}
+	node, together, err := qs.conn.Node(ctx, bucket.Name(number))
+	if err != nil {
+		return nil, fmt.Errorf("where the bucket lies: %w", err)
+	}
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	q := qs.byNode[node]
+	if q == nil {
+		q = &queue{config: qs.config, together: together, closed: qs.closed, idle: make(chan struct{})}
+		qs.byNode[node] = q
+	}
+	qs.routes[number].Store(&route{queue: q, until: now.Add(routeLife)})
+	return q, nil
+}
+
+// close closes all queues, and waits until nothing is under way or ctx ends.
+func (qs *queues) close(ctx context.Context) error {
+	qs.mu.Lock()
+	qs.closed = true
+	open := make([]*queue, 0, len(qs.byNode))
+	for _, q := range qs.byNode {
+		open = append(open, q)
+	}
+	qs.mu.Unlock()
+	for _, q := range open {
+		select {
+		case <-q.close():
+		case <-ctx.Done():
+			return fmt.Errorf("ratelimit: Close: checks are still under way: %w", ctx.Err())
+		}
+	}
+	return nil
+}
