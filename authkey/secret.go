@@ -31,6 +31,15 @@ func NewPresented(key string) Presented {
 	return Presented{key: &key}
 }
 
+// PresentedAt is NewPresented for a text that the caller keeps, and never changes from then on: a look-up may still read
+// it when the call that it was made for has returned. nil and an empty text are an absent key. No allocation.
+func PresentedAt(key *string) Presented {
+	if key == nil || *key == "" {
+		return Presented{}
+	}
+	return Presented{key: key}
+}
+
 // Reveal returns the secret text. Show it once, to its owner, and keep it nowhere.
 func (p Presented) Reveal() string {
 	if p.key == nil {

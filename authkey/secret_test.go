@@ -150,3 +150,20 @@ func TestNewHasherRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestPresentedAt(t *testing.T) {
+	kept := struct{ key string }{"a secret"}
+	presented := authkey.PresentedAt(&kept.key)
+	if presented.Reveal() != kept.key || !presented.Equal(authkey.NewPresented(kept.key)) || presented.IsZero() {
+		t.Error("it is another than NewPresented")
+	}
+	if text := fmt.Sprintf("%v %+v %#v %s", presented, struct{ p authkey.Presented }{presented}, presented, presented); strings.Contains(text, kept.key) {
+		t.Errorf("it prints as %q", text)
+	}
+	if !authkey.PresentedAt(nil).IsZero() || !authkey.PresentedAt(new("")).IsZero() {
+		t.Error("nothing is a key")
+	}
+	if n := testing.AllocsPerRun(100, func() { presented = authkey.PresentedAt(&kept.key) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
