@@ -66,7 +66,7 @@ type curve struct {
 
 // chart draws a report as SVG: for each table that has lines, panels with one scale each.
 func (r *report) chart() ([]byte, error) {
-	d := drawing{Width: 2*panelWidth + edge, PlotWidth: plotWidth, PlotHeight: plotHeight}
+	d := drawing{Width: edge + panelWidth + plotWidth + 25, PlotWidth: plotWidth, PlotHeight: plotHeight}
 	for _, t := range r.Tables {
 		least, most := t.callers()
 		if most == 0 {
@@ -76,11 +76,11 @@ func (r *report) chart() ([]byte, error) {
 		if least == most {
 			rates = rates[:1]
 		}
-		d.add(t, "Checks a second", rates...)
-		d.add(t, fmt.Sprintf("CPU for each check, us, %d callers", most), curve{"Redis", redisCPU, most}, curve{"client", clientCPU, most})
-		if slices.ContainsFunc(t.views, func(v []metric) bool { return slices.Contains(v, bytesPerKey) }) {
+		d.add(t, "Checks a second, by "+t.Name, rates...)
+		d.add(t, fmt.Sprintf("CPU of a check, us, %d callers", most), curve{"Redis", redisCPU, most}, curve{"client", clientCPU, most})
+		if slices.ContainsFunc(t.views, func(v []metric) bool { return slices.Contains(v, redisMB) }) {
 			d.add(t, fmt.Sprintf("Latency, us, %d callers", most), curve{"p50", p50, most}, curve{"p99", p99, most})
-			d.add(t, "Bytes of Redis for each limit", curve{"sliding window", bytesPerKey, most})
+			d.add(t, "Bytes of Redis for each limit", curve{"sliding window", limitBytes, most})
 		}
 	}
 	bottom := (len(d.Panels)+1)/2*panelHeight + 40

@@ -57,8 +57,8 @@ func TestGrowth(t *testing.T) {
 		for _, row := range table.Rows {
 			of = append(of, row.Of)
 			checkRow(t, table.Name, row)
-			if !strings.Contains(out.String(), cell(row.Values[bytesPerKey])) && table.Name == "algorithm" {
-				t.Errorf("%s: %s is not printed:\n%s", row.Of, cell(row.Values[bytesPerKey]), &out)
+			if !strings.Contains(out.String(), cell(row.Values[limitBytes])) && table.Name == "algorithm" {
+				t.Errorf("%s: %s is not printed:\n%s", row.Of, cell(row.Values[limitBytes]), &out)
 			}
 		}
 		if !slices.Equal(of, points[table.Name]) {
@@ -76,9 +76,9 @@ func TestGrowth(t *testing.T) {
 func checkRow(t *testing.T, table string, r row) {
 	t.Helper()
 	wanted := slices.Concat(speed, size)
-	keys := map[string]float64{"10^1": 9, "10^2": 99}[r.Of] // the first is there before
+	keys := map[string]float64{"10^1": 10, "10^2": 100}[r.Of]
 	if table == "algorithm" {
-		wanted, keys = []metric{keyCount, bytesPerKey}, 99
+		wanted, keys = []metric{keyCount, limitBytes}, 100
 	}
 	for _, m := range wanted {
 		s, ok := r.Values[m]
@@ -86,11 +86,11 @@ func checkRow(t *testing.T, table string, r row) {
 			t.Errorf("%s %s: %s = %+v", table, r.Of, m, s)
 		}
 	}
-	if got := r.Values[keyCount].Median; keys > 0 && got != keys {
-		t.Errorf("%s %s: %v keys were added, want %v", table, r.Of, got, keys)
+	if got := r.Values[keyCount].Median; got < keys { // a busy limit may have two
+		t.Errorf("%s %s: %v keys were added, want %v or more", table, r.Of, got, keys)
 	}
-	if got := r.Values[bytesPerKey].Median; keys == 99 && (got < 100 || got > 1000) {
-		t.Errorf("%s %s: %v bytes/key cannot be", table, r.Of, got)
+	if got := r.Values[limitBytes].Median; keys == 100 && (got < 100 || got > 1000) {
+		t.Errorf("%s %s: %v bytes/limit cannot be", table, r.Of, got)
 	}
 }
 
@@ -121,10 +121,10 @@ func checkChart(t *testing.T, path string) {
 	}
 }
 
-// The state that is weighed is that of the limits that are asked for later: no check adds a key.
+// What is weighed is all limits that are asked for later.
 func TestFillBringsInEveryProject(t *testing.T) {
 	t.Parallel()
-	at, stop, err := standalone(t.Context(), 250, policies(2))
+	at, stop, err := standalone(t.Context(), 250, policies(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,20 +132,14 @@ func TestFillBringsInEveryProject(t *testing.T) {
 	if len(at.orgs) != 25 {
 		t.Errorf("%d orgs for 250 projects, want 25", len(at.orgs))
 	}
-	want := float64(25 + 2*250)
-	for range 2 {
-		if _, keys, err := at.stored(t.Context()); err != nil || keys != want {
-			t.Errorf("%v keys, %v; want %v: an epoch of each org and the limits of each project", keys, err, want)
-		}
-		for project := range 250 {
-			if err := at.ask(t.Context(), project); err != nil {
-				t.Fatal(err)
+	for project := range 10 {
+		for _, org := range at.orgs {
+			for _, key := range []string{limitKey(org, at.names[project]), lua.EpochKey(org)} {
+				if n, err := at.rdb.Exists(t.Context(), key).Result(); err != nil || n != 1 {
+					t.Errorf("EXISTS %s = %d, %v; want 1", key, n, err)
+				}
 			}
 		}
-	}
-	key := limitKey("org-00007", "project-0003")
-	if n, err := at.rdb.Exists(t.Context(), key).Result(); err != nil || n != 1 {
-		t.Errorf("EXISTS %s = %d, %v; want the key that the notes name", key, n, err)
 	}
 }
 

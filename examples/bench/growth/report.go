@@ -25,21 +25,21 @@ const (
 	clientCPU   metric = "client_cpu_us" // of this process, for each check
 	allocs      metric = "allocs"        // of this process, for each check
 	redisMB     metric = "redis_mb"
-	keyCount    metric = "keys" // those of limits alone
-	bytesPerKey metric = "bytes_per_key"
-	heapMB      metric = "heap_mb" // of this process: what each project's first request added
+	keyCount    metric = "keys"            // those of limits alone
+	limitBytes  metric = "bytes_per_limit" // its keys, their values and what Redis needs to find them
+	heapMB      metric = "heap_mb"         // of this process: what each project's first request added
 	fillSeconds metric = "fill_s"
 )
 
 // titles are what stands above a column.
 var titles = map[metric]string{
 	rate: "checks/s", p50: "p50 us", p99: "p99 us", redisCPU: "Redis CPU us", clientCPU: "client CPU us", allocs: "allocs",
-	redisMB: "Redis MB", keyCount: "keys", bytesPerKey: "bytes/key", heapMB: "heap MB", fillSeconds: "filled in s",
+	redisMB: "Redis MB", keyCount: "keys", limitBytes: "bytes/limit", heapMB: "heap MB", fillSeconds: "filled in s",
 }
 
 var (
 	speed = []metric{rate, p50, p99, redisCPU, clientCPU, allocs}
-	size  = []metric{keyCount, redisMB, bytesPerKey, heapMB, fillSeconds}
+	size  = []metric{keyCount, redisMB, limitBytes, heapMB, fillSeconds}
 )
 
 // row is one point of a table: the median of its rounds, with the least and the most.

@@ -24,7 +24,7 @@ func ofProjects(ctx context.Context, o options) (*table, error) {
 			fmt.Sprintf("Ten projects to an org, in at most %d orgs. Every check compares the org's epoch. A limit has a key of %d bytes:", mostOrgs, len(key)),
 			key,
 			"CPU and allocations are for each check: those of Redis, and those of this process, callers included. Redis MB is",
-			"used_memory without its connections, bytes/key what each limit added to that, heap MB what the first requests of all",
+			"used_memory without its connections, bytes/limit what each limit added to that, heap MB what the first requests of all",
 			"projects left in this process, and filled in s how long these took.",
 		},
 	}
@@ -107,7 +107,7 @@ func ofAlgorithms(ctx context.Context, o options) (*table, error) {
 	}
 	t := &table{
 		Name: "algorithm", Title: fmt.Sprintf("What each algorithm stores, %d projects, one request of each", o.stored),
-		views: [][]metric{{keyCount, bytesPerKey}},
+		views: [][]metric{{keyCount, limitBytes}},
 		Notes: []string{"Concurrency is with one request that runs. The calendar's count has no endpoint in its key."},
 	}
 	for i, p := range all {

@@ -84,8 +84,12 @@ func newTarget(rdb redis.UniversalClient, projects int, policies []ratelimit.Pol
 // ask makes the request of a project, which must be allowed. Of itself it allocates nothing.
 func (t *target) ask(ctx context.Context, project int) error {
 	org := project % len(t.orgs)
+	return t.admit(ctx, t.orgs[org], t.epochs[org], t.names[project/len(t.orgs)])
+}
+
+func (t *target) admit(ctx context.Context, org string, epoch int64, project string) error {
 	decision, err := t.limiter.Admit(ctx, ratelimit.Request{
-		Org: t.orgs[org], Project: t.names[project/len(t.orgs)], Epoch: t.epochs[org], Endpoint: endpoint, Charges: t.charges,
+		Org: org, Project: project, Epoch: epoch, Endpoint: endpoint, Charges: t.charges,
 	})
 	if err == nil && !decision.Allowed {
 		err = fmt.Errorf("growth: refused, and that limit is to be out of reach: %v", decision)
@@ -94,7 +98,7 @@ func (t *target) ask(ctx context.Context, project int) error {
 }
 
 // fill brings every project into Redis: once each, through the limiter, so that what is stored is what the limiter
-// stores. What else it takes, and the first project, are there before, and are not weighed with the others.
+// stores. The epochs of the orgs and what else it takes are there before, and are not weighed.
 func (t *target) fill(ctx context.Context) error {
 	conn, err := lua.NewConn(t.rdb)
 	if err != nil {
@@ -109,12 +113,16 @@ func (t *target) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	first := func(ctx context.Context, _ int) error { return t.ask(ctx, 0) } // so that Redis has connections and the script, too
-	if err := each(ctx, fillers, first); err != nil {
+	err = each(ctx, fillers, func(ctx context.Context, i int) error { // so that Redis has its connections and scripts
+		return t.admit(ctx, "another-org", 0, t.names[i%len(t.names)])
+	})
+	if err != nil {
 		return err
 	}
-	if t.bareBytes, t.bareKeys, err = t.stored(ctx); err != nil {
-		return err
+	for range 2 { // what Redis takes to tell it, it keeps from the first time on
+		if t.bareBytes, t.bareKeys, err = t.stored(ctx); err != nil {
+			return err
+		}
 	}
 	if err := each(ctx, t.projects, t.ask); err != nil {
 		return err
@@ -177,10 +185,11 @@ func (t *target) weigh(ctx context.Context, s sample) error {
 	if err != nil {
 		return err
 	}
-	if keys <= t.bareKeys {
-		return errors.New("growth: Redis lost the keys that it was given")
+	limits := float64(t.projects * len(t.charges))
+	if keys-t.bareKeys < limits {
+		return fmt.Errorf("growth: Redis has %v keys more than at first, for %v limits", keys-t.bareKeys, limits)
 	}
-	s[redisMB], s[keyCount], s[bytesPerKey] = bytes/1e6, keys-t.bareKeys, (bytes-t.bareBytes)/(keys-t.bareKeys)
+	s[redisMB], s[keyCount], s[limitBytes] = bytes/1e6, keys-t.bareKeys, (bytes-t.bareBytes)/limits
 	for m, value := range t.once {
 		s[m] = value
 	}
