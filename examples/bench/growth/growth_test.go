@@ -226,9 +226,9 @@ func TestValidate(t *testing.T) {
 	if err := good.validate(); err != nil {
 		t.Errorf("validate = %v", err)
 	}
-	bad := options{max: 8, rounds: 2, length: time.Hour}
+	bad := options{max: 8, rounds: 2, length: time.Hour, svg: "no/such/growth.svg"}
 	err := bad.validate()
-	for _, flag := range []string{"-max 8", "-rounds 2", "-length 1h0m0s"} {
+	for _, flag := range []string{"-max 8", "-rounds 2", "-length 1h0m0s", "-svg no/such/growth.svg"} {
 		if err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("validate = %v, want %s in it", err, flag)
 		}

@@ -21,6 +21,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -74,6 +75,11 @@ func (o *options) validate() error {
 	}
 	if o.length < 10*time.Millisecond || o.length > time.Minute {
 		faults = append(faults, fmt.Errorf("-length %v must be 10ms to 1m", o.length))
+	}
+	for name, path := range map[string]string{"json": o.json, "svg": o.svg} { // better now than after minutes
+		if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+			faults = append(faults, fmt.Errorf("-%s %s: there is no such directory; the default is for examples/bench", name, path))
+		}
 	}
 	if flag.NArg() > 0 {
 		faults = append(faults, fmt.Errorf("%q: there are flags only, see -help", flag.Arg(0)))
