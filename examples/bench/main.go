@@ -26,6 +26,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tollgate-go/tollgate/examples/bench/internal/httpload"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/machine"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/result"
 )
@@ -57,9 +58,14 @@ var parts = []struct {
 	{"limiter", (*bench).limiter},
 	{"denied", (*bench).denied},
 	{"cluster", (*bench).cluster},
+	{"gate", (*bench).gate},
+	{"http", (*bench).whole},
 }
 
 func main() {
+	if httpload.Child(os.Stdin, os.Stdout) {
+		return
+	}
 	var o options
 	names := make([]string, len(parts))
 	for i, p := range parts {

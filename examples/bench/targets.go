@@ -3,10 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
+	"github.com/tollgate-go/tollgate/examples/bench/internal/inprocess"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/result"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/rival"
+	"github.com/tollgate-go/tollgate/examples/bench/internal/service"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/stat"
 )
 
@@ -80,7 +83,35 @@ func goals() []goal {
 		{"cluster of three masters, 128 callers: x redis_rate on the same cluster", atLeast, 4, 4,
 			fmt.Sprintf(tableCluster, 128, 1000), ratio(we, they, rate)},
 	}
-	return limiters
+	const ns = result.Nanos
+	request, credential, memory := tableRequest, tableCredential, tableMemory
+	inProcess := []goal{
+		{"leased limit, in process: ns", atMost, 15, 10, memory, plain(nameHit, ns)},
+		{"leased limit, in process: allocations", atMost, 0, 0, memory, plain(nameHit, allocs)},
+		{"refusal from memory: ns", atMost, 60, 25, memory, plain(nameDenial, ns)},
+		{"refusal from memory: allocations", atMost, 0, 0, memory, plain(nameDenial, allocs)},
+		{"key in the cache: over one sha256 of it", atMost, 1.35, 1.25, credential, ratio(inprocess.NameKey, inprocess.NameDigest, ns)},
+		{"key in the cache: allocations", atMost, 0, 0, credential, plain(inprocess.NameKey, allocs)},
+		{"token in the cache: ns", atMost, 350, 300, credential, plain(inprocess.NameToken, ns)},
+		{"token in the cache: x golang-jwt HS256", atLeast, 14, 20, credential, ratio(inprocess.NameHS256, inprocess.NameToken, ns)},
+		{"token in the cache: x golang-jwt RS256", atLeast, 100, 120, credential, ratio(inprocess.NameRS256, inprocess.NameToken, ns)},
+		{"token in the cache: allocations", atMost, 0, 0, credential, plain(inprocess.NameToken, allocs)},
+		{"key and usage, no context value: ns added", atMost, 200, 165, request, over(service.NameByHand, service.NameBare, ns)},
+		{"key and usage, no context value: allocations added", atMost, 0, 0, request, over(service.NameByHand, service.NameBare, allocs)},
+		{"the whole gate: ns added to a net/http handler", atMost, 1000, 1000, request, over(service.NameLeased, service.NameBare, ns)},
+		{"the whole gate: allocations added", atMost, 4, 4, request, over(service.NameLeased, service.NameBare, allocs)},
+	}
+	load := fmt.Sprintf(tableHTTP, 64, 1000)
+	const strict, ahead, cpuOf = service.NameStrict, service.NameLeased, result.Server
+	whole := []goal{
+		{"HTTP requests a second, strict: x bare net/http", atLeast, 0.60, 0.68, load, ratio(strict, service.NameBare, rate)},
+		{"HTTP requests a second, leased: x bare net/http", atLeast, 0.80, 0.90, load, ratio(ahead, service.NameBare, rate)},
+		{"HTTP requests a second, strict: x key + redis_rate", atLeast, 1.7, 2, load, ratio(strict, service.NameRedisRate, rate)},
+		{"HTTP requests a second, strict: x the naive stack", atLeast, 3.5, 4, load, ratio(strict, service.NameNaive, rate)},
+		{"server CPU added to a request, strict: us", atMost, 7, 5, load, over(strict, service.NameBare, cpuOf)},
+		{"server CPU added to a request, leased: us", atMost, 2.5, 1.5, load, over(ahead, service.NameBare, cpuOf)},
+	}
+	return slices.Concat(limiters, inProcess, whole)
 }
 
 func allowed(callers, keys int) string { return fmt.Sprintf(tableAllowed, callers, keys) }

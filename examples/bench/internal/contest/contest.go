@@ -109,7 +109,7 @@ func once(ctx context.Context, s Setting, redis *Watch, c Contestant) (sample re
 	if err != nil {
 		return nil, nil, err
 	}
-	return load.sample(used, after.since(before)), load.first, nil
+	return load.sample(used, after.Since(before)), load.first, nil
 }
 
 // sample makes numbers for each check of what a run came to.

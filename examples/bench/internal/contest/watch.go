@@ -19,7 +19,8 @@ type Counters struct {
 	Reads    float64       // of sockets
 }
 
-func (c Counters) since(before Counters) Counters {
+// Since returns what was counted between an earlier moment and this one.
+func (c Counters) Since(before Counters) Counters {
 	return Counters{CPU: c.CPU - before.CPU, Commands: c.Commands - before.Commands, Reads: c.Reads - before.Reads}
 }
 

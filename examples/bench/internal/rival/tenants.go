@@ -3,6 +3,7 @@ package rival
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/redisstore"
@@ -19,6 +20,9 @@ type Tenants struct {
 // never for a minute, as the override of each org says.
 const raised = 1_000_000_000_000
 
+// patience is for a machine that is busy: nothing is measured yet.
+const patience = 5 * time.Second
+
 // Format is that of the tenants' keys.
 func Format() (authkey.Format, error) { return authkey.NewFormat("bench", "test") }
 
@@ -26,7 +30,7 @@ func Format() (authkey.Format, error) { return authkey.NewFormat("bench", "test"
 func NewTenants(ctx context.Context, p Place, projects, orgs int) (*Tenants, error) {
 	rdb := p.Client()
 	defer rdb.Close()
-	store := redisstore.New(rdb)
+	store := redisstore.New(rdb, redisstore.WithTimeout(patience))
 	format, err := Format()
 	if err != nil {
 		return nil, err
@@ -46,7 +50,7 @@ func NewTenants(ctx context.Context, p Place, projects, orgs int) (*Tenants, err
 	if err := override(ctx, p, orgs); err != nil {
 		return nil, err
 	}
-	verifier, err := authkey.New(store, authkey.WithFormat(format))
+	verifier, err := authkey.New(store, authkey.WithFormat(format), authkey.WithTimeout(patience))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/contest"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/meter"
@@ -24,11 +25,15 @@ const (
 // minute is the policy that the orgs' overrides raise.
 const minute = "minute"
 
-// coded is what the policy of the allowing contestants says: the overrides have to be applied for the run to pass.
-func coded() ratelimit.Policy { return ratelimit.PerMinute(1).Named(minute) }
+// StrictPolicy is a sliding window over a minute as it is coded: the orgs' overrides have to be applied for it not to be
+// reached at once.
+func StrictPolicy() ratelimit.Policy { return ratelimit.PerMinute(1).Named(minute) }
+
+// LeasedPolicy is StrictPolicy with units taken ahead.
+func LeasedPolicy() ratelimit.Policy { return StrictPolicy() }
 
 // Strict checks a sliding window over a minute, exactly: each check is counted in Redis before it is answered.
-func Strict(p Place, t *Tenants) contest.Contestant { return ours(p, t, NameStrict, coded()) }
+func Strict(p Place, t *Tenants) contest.Contestant { return ours(p, t, NameStrict, StrictPolicy()) }
 
 // GCRA checks what redis_rate does, by the same algorithm.
 func GCRA(p Place, t *Tenants) contest.Contestant {
@@ -37,8 +42,13 @@ func GCRA(p Place, t *Tenants) contest.Contestant {
 
 // Three checks three policies in one request, all or nothing.
 func Three(p Place, t *Tenants) contest.Contestant {
-	return ours(p, t, NameThree, ratelimit.PerSecond(never).Named("second"), coded(), ratelimit.PerHour(raised).Named("hour"))
+	return ours(p, t, NameThree, ratelimit.PerSecond(never).Named("second"), StrictPolicy(), ratelimit.PerHour(raised).Named("hour"))
 }
+
+const nameAlone = "limit alone"
+
+// LimitAlone checks a leased limit, or refuses, and counts no usage.
+func LimitAlone(p Place, t *Tenants) contest.Contestant { return ours(p, t, nameAlone, LeasedPolicy()) }
 
 // ours does the whole work of a request on a service with keys: its policies after the org's overrides, the epochs of
 // its key and its overrides compared in the same call, and its usage counted.
@@ -48,7 +58,7 @@ func ours(p Place, t *Tenants, name string, allowing ...ratelimit.Policy) contes
 		if limits == contest.Denying {
 			policies = []ratelimit.Policy{ratelimit.PerHour(1).Named("denied")}
 		}
-		g := &gate{tenants: t, rdb: p.Client()}
+		g := &gate{tenants: t, rdb: p.Client(), uncounted: name == nameAlone}
 		if err := g.open(name, policies, keys); err != nil {
 			return nil, errors.Join(err, g.rdb.Close())
 		}
@@ -63,6 +73,9 @@ type gate struct {
 	limiter  *ratelimit.Limiter
 	usage    *meter.Meter
 	prepared []*ratelimit.Prepared
+	count    []func(units int64, at time.Time) // of the same projects
+	// uncounted is for what is measured of the limit alone.
+	uncounted bool
 }
 
 func (g *gate) open(endpoint string, policies []ratelimit.Policy, keys int) (err error) {
@@ -82,8 +95,34 @@ func (g *gate) open(endpoint string, policies []ratelimit.Policy, keys int) (err
 		}
 		g.prepared = append(g.prepared, prepared)
 	}
-	g.usage, err = meter.New(g.rdb)
-	return err
+	if g.usage, err = meter.New(g.rdb); err != nil {
+		return err
+	}
+	for _, who := range g.tenants.Identities[:keys] {
+		g.count = append(g.count, Counter(g.usage, who))
+	}
+	return nil
+}
+
+// Counter adds units to the count of an identity's usage as a stage does, which keeps with the identity what would have to
+// be looked up.
+func Counter(usage *meter.Meter, who *authkey.Identity) func(units int64, at time.Time) {
+	if count, ok := who.Notes.Load(usage).(func(int64, time.Time)); ok {
+		return count
+	}
+	names := middleware.Usage{Org: who.Org, Project: who.Project, Product: "bench", Kind: "checks"}
+	count := func(units int64, at time.Time) {
+		one := names
+		one.Units, one.At = units, at
+		usage.Record(one)
+	}
+	if tallier, ok := any(usage).(middleware.Tallier); ok {
+		if tally := tallier.Tally(names); tally != nil {
+			count = tally.Add
+		}
+	}
+	who.Notes.Store(usage, count)
+	return count
 }
 
 func (g *gate) caller() contest.Check {
@@ -93,8 +132,8 @@ func (g *gate) caller() contest.Check {
 		if err := g.prepared[key].Admit(ctx, ratelimit.Call{Epoch: who.Epoch}, &decision); err != nil {
 			return false, err
 		}
-		if decision.Allowed {
-			g.usage.Record(middleware.Usage{Org: who.Org, Project: who.Project, Product: "bench", Kind: "checks", Units: 1})
+		if decision.Allowed && !g.uncounted {
+			g.count[key](1, time.Now())
 		}
 		return decision.Allowed, nil
 	}
@@ -103,9 +142,13 @@ func (g *gate) caller() contest.Check {
 func (g *gate) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	var drained error
-	if c, ok := any(g.limiter).(interface{ Close(context.Context) error }); ok {
-		drained = c.Close(ctx)
+	return errors.Join(CloseLimiter(ctx, g.limiter), g.usage.Close(ctx), g.rdb.Close())
+}
+
+// CloseLimiter ends a limiter.
+func CloseLimiter(ctx context.Context, l *ratelimit.Limiter) error {
+	if c, ok := any(l).(interface{ Close(context.Context) error }); ok {
+		return c.Close(ctx)
 	}
-	return errors.Join(drained, g.usage.Close(ctx), g.rdb.Close())
+	return nil
 }
