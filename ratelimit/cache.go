@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -15,9 +16,12 @@ type overrideSet struct {
 	overrides map[selector]*Override
 }
 
+// current is the set that an org, or a plan, has as far as is known here. Whoever asks often keeps it.
+type current struct{ atomic.Pointer[overrideSet] }
+
 // overrideCache holds the sets of the orgs, or of the plans, that were asked for last. Safe for concurrent use.
 type overrideCache struct {
-	*lru.Cache[string, *overrideSet]
+	*lru.Cache[string, *current]
 
 	// Apart from the cache, so that whoever counts what ends keeps no request waiting.
 	mu     sync.Mutex
@@ -28,7 +32,7 @@ func newOverrideCache(orgs int) (*overrideCache, error) {
 	c := &overrideCache{ending: make(map[string][]*Override)}
 	var err error
 	// Nothing but Add evicts, and Add holds the lock.
-	c.Cache, err = lru.NewWithEvict(orgs, func(org string, _ *overrideSet) { delete(c.ending, org) })
+	c.Cache, err = lru.NewWithEvict(orgs, func(org string, _ *current) { delete(c.ending, org) })
 	if err != nil {
 		return nil, fmt.Errorf("%w option: %w", ErrInvalid, err)
 	}
@@ -36,8 +40,8 @@ func newOverrideCache(orgs int) (*overrideCache, error) {
 }
 
 // Add puts the set of an org in place of the one that was there, or of the org that has not asked for the
-// longest time.
-func (c *overrideCache) Add(org string, set *overrideSet) {
+// longest time. It returns where the org's set is from now on.
+func (c *overrideCache) Add(org string, set *overrideSet) *current {
 	var ending []*Override
 	for _, o := range set.overrides {
 		if !o.ExpiresAt.IsZero() {
@@ -46,12 +50,18 @@ func (c *overrideCache) Add(org string, set *overrideSet) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.Cache.Add(org, set)
+	held, ok := c.Get(org)
+	if !ok {
+		held = new(current)
+		c.Cache.Add(org, held)
+	}
+	held.Store(set)
 	if len(ending) > 0 {
 		c.ending[org] = ending
 	} else {
 		delete(c.ending, org)
 	}
+	return held
 }
 
 // stats tells what is in the cache, at a Redis time. The lock is held while lists are gathered, not while
@@ -86,6 +96,7 @@ type Stats struct {
 	Hits, Misses uint64 // how often the overrides of an org, or a plan, were in memory, or had to be read
 	Stale        uint64 // answers that a change had made old
 	Orgs         int    // orgs in memory
+	Refused      uint64 // requests that were refused from memory
 	Monitored    bool   // SetMonitor is on
 	// Overrides of these orgs, as they were last read, that are active and end within an hour, a day and a
 	// week; each number holds those before it.
@@ -95,7 +106,7 @@ type Stats struct {
 // Stats returns the counts. It looks at each override in memory that ends; no request waits for that whose
 // org is in memory. Safe for concurrent use.
 func (l *Limiter) Stats() Stats {
-	s := Stats{Stale: l.stale.Load(), Monitored: l.monitor.Load()}
+	s := Stats{Stale: l.stale.Load(), Refused: l.refused.Load(), Monitored: l.monitor.Load()}
 	for _, from := range [...]*store{l.orgs, l.plans} {
 		s.Hits, s.Misses = s.Hits+from.hits.Load(), s.Misses+from.misses.Load()
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
 // Limiter decides requests against Redis. Safe for concurrent use. Requests that are decided at the same time share calls
@@ -26,6 +27,8 @@ type Limiter struct {
 	prepared table
 	monitor  atomic.Bool
 	stale    atomic.Uint64
+	refused  atomic.Uint64
+	given    [bucket.Count]atomic.Uint64 // how often units of a bucket were given back, held on or forgotten
 }
 
 // attempts bounds how often a check is asked again after a change. The second attempt fails only if somebody changes
@@ -56,7 +59,7 @@ func (l *Limiter) Close(ctx context.Context) error { return l.queues.close(ctx) 
 
 // Admit decides a request. Either all its enforced charges are taken or held, or none.
 //
-// It makes one Redis call, which it shares with others that come at the same time, and one or two more when the org's
+// With WithRefusals, what was refused a moment ago is refused from memory. Else it makes one Redis call, which it shares with others that come at the same time, and one or two more when the org's
 // overrides are not in memory or were changed, and as many when its plan is not or was. It returns within the timeout
 // and as soon as ctx ends.
 //

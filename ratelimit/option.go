@@ -26,6 +26,7 @@ type config struct {
 	prepared   int
 	inFlight   int
 	queued     int
+	refusals   time.Duration
 	sealer     *seal.Sealer
 }
 
@@ -61,6 +62,22 @@ func WithPrepared(n int) Option {
 			return fmt.Errorf("%w option: WithPrepared(%d) must be 1 to 10000000", ErrInvalid, n)
 		}
 		c.prepared = n
+		return nil
+	})
+}
+
+// WithRefusals sets for how long a Limiter refuses from memory what Redis refused, and all that costs as much or more:
+// until the RetryAfter that it told, and no longer than this, 0 to 1 minute. There the traffic of an attack goes, and
+// costs Redis nothing. The price: so long may a raise, a refund or a reset at another process, of the count that is used
+// up, go unnoticed by who is refused; those of this process, and a change of which it hears by any request of the org,
+// act at once. A request with a Token is not refused from memory, nor is one whose units are held, or that has a
+// candidate. 100 ms serve well, since clients are told whole seconds. 0, the default, asks Redis each time.
+func WithRefusals(most time.Duration) Option {
+	return optionFunc(func(c *config) error {
+		if most < 0 || most > time.Minute {
+			return fmt.Errorf("%w option: WithRefusals(%v) must be 0 to 1m", ErrInvalid, most)
+		}
+		c.refusals = most
 		return nil
 	})
 }

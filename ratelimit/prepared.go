@@ -22,10 +22,12 @@ type Prepared struct {
 	keys    [][2]string // of each charge: its state, its count
 	epochs  [2]string   // keys of the org's, and of the plans'
 
-	worked atomic.Pointer[worked]
-	frames []atomic.Pointer[frame] // of each charge
-	asked  atomic.Int64            // when it was last, Redis time in microseconds
-	first  atomic.Pointer[call]    // that others may join
+	held    atomic.Pointer[held] // where its sources are
+	worked  atomic.Pointer[worked]
+	refused atomic.Pointer[refusal]
+	frames  []atomic.Pointer[frame] // of each charge
+	asked   atomic.Int64            // when it was last, Redis time in microseconds
+	first   atomic.Pointer[call]    // that others may join
 }
 
 // Call is what may differ from one time that a Prepared is asked to the next.
@@ -111,6 +113,9 @@ func (p *Prepared) decide(ctx context.Context, ask *question, d *Decision) error
 	results := d.Results[:0]
 	*d = Decision{Results: results}
 	err := p.admissible(ask)
+	if refused := p.refused.Load(); refused != nil && err == nil && ask.check.Mode == lua.Take && refused.refuses(p, ask, d) {
+		return nil
+	}
 	if err == nil {
 		err = p.put(ctx, ask, d)
 	}
@@ -141,7 +146,7 @@ func (p *Prepared) put(ctx context.Context, ask *question, d *Decision) error {
 	now, known := l.clock.at(began)
 	seen := [...]int64{unseen, unseen}
 	for range attempts {
-		from, err := l.sources(ctx, &p.request, seen, began)
+		from, err := p.sources(ctx, seen, began)
 		if err != nil {
 			return unavailable(err)
 		}
@@ -180,6 +185,12 @@ func (p *Prepared) read(c *call, ask *question, w *worked, d *Decision) (again b
 	case lua.Allowed, lua.Refused:
 		w.decision(c, ask, d)
 		p.remember(c, w)
+		switch {
+		case !ask.decides():
+			p.limiter.given[p.bucket].Add(1)
+		case !d.Allowed:
+			p.refuse(ask, w, d, a.Now)
+		}
 		return false, nil
 	case lua.Invalid:
 		return false, fmt.Errorf("%w request: Redis refused a number of it", ErrInvalid)

@@ -40,11 +40,11 @@ func newStore(size int, timeout time.Duration, read func(context.Context, string
 	return &store{overrideCache: cache, read: read, timeout: max(timeout, time.Second)}, err
 }
 
-// get returns a set: from memory, unless a stamp was seen that is not its own.
-func (s *store) get(ctx context.Context, name string, seen int64, deadline time.Time) (*overrideSet, error) {
-	if set, ok := s.Get(name); ok && (seen == unseen || set.stamp == seen) {
+// get returns where a set is: as it is in memory, unless a stamp was seen that is not its own.
+func (s *store) get(ctx context.Context, name string, seen int64, deadline time.Time) (*current, error) {
+	if held, ok := s.Get(name); ok && (seen == unseen || held.Load().stamp == seen) {
 		s.hits.Add(1)
-		return set, nil
+		return held, nil
 	}
 	s.misses.Add(1)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -59,34 +59,66 @@ func (s *store) get(ctx context.Context, name string, seen int64, deadline time.
 		}
 		// Stamps are not compared: after a failover the stored one may be the older. If a slow read puts
 		// back an old set, the next check finds it stale.
-		s.Add(name, set)
-		return set, nil
+		return s.Add(name, set), nil
 	})
 	select {
 	case result := <-flight:
 		if result.Err != nil {
 			return nil, result.Err
 		}
-		return result.Val.(*overrideSet), nil
+		return result.Val.(*current), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// sources returns what may change the policies of a request. seen are the stamps that the last answer told of the
-// org and of the plans; began is when the caller's time did.
-func (l *Limiter) sources(ctx context.Context, r *Request, seen [2]int64, began time.Time) (from sources, err error) {
-	if r.Org == "" {
+// held is where the sources of a Prepared are. Nil where it has none.
+type held struct{ overrides, plan *current }
+
+// sources returns what may change the policies of the request: from where it was last, unless an answer told stamps of
+// the org and of the plans that are not those of what is there. began is when the caller's time did.
+func (p *Prepared) sources(ctx context.Context, seen [2]int64, began time.Time) (from sources, err error) {
+	l, r, at := p.limiter, &p.request, p.held.Load()
+	switch {
+	case r.Org == "":
 		return from, nil
+	case at == nil || seen[0] != unseen:
+		if at, err = p.hold(ctx, seen, began.Add(l.timeout)); err != nil {
+			return from, err
+		}
+	default:
+		l.orgs.hits.Add(1)
+		if at.plan != nil {
+			l.plans.hits.Add(1)
+		}
 	}
-	if from.overrides, err = l.orgs.get(ctx, r.Org, seen[0], began.Add(l.timeout)); err != nil {
-		return from, err
+	from.overrides = at.overrides.Load().with(r.preview)
+	if at.plan != nil {
+		from.plan = at.plan.Load()
 	}
-	from.overrides = from.overrides.with(r.preview)
+	return from, nil
+}
+
+// hold finds where the sources are, and reads them where they are not in memory or have changed.
+func (p *Prepared) hold(ctx context.Context, seen [2]int64, deadline time.Time) (*held, error) {
+	l, r, at := p.limiter, &p.request, new(held)
+	var err error
+	if at.overrides, err = l.orgs.get(ctx, r.Org, seen[0], deadline); err != nil {
+		return nil, err
+	}
 	if validName(r.Plan) {
-		from.plan, err = l.plans.get(ctx, bucket.Of(r.Org)+r.Plan, seen[1], began.Add(l.timeout))
+		if at.plan, err = l.plans.get(ctx, bucket.Of(r.Org)+r.Plan, seen[1], deadline); err != nil {
+			return nil, err
+		}
 	}
-	return from, err
+	p.held.Store(at)
+	return at, nil
+}
+
+// current reports whether what was worked out goes by the sources that are there now.
+func (p *Prepared) current(w *worked) bool {
+	at := p.held.Load()
+	return at == nil || at.overrides.Load() == w.overrides && (at.plan == nil || at.plan.Load() == w.plan)
 }
 
 func (l *Limiter) readOrg(ctx context.Context, org string) (*overrideSet, error) {

@@ -1,0 +1,87 @@
+package ratelimit
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tollgate-go/tollgate/lua"
+)
+
+// A policy that refused a cost refuses it, and any higher one, until what counts against it has fallen far enough: nothing
+// that others take changes that. Until then, or for a moment if that is shorter, the request is refused from memory: there goes
+// the traffic of an attack, and of clients that do not wait. What could change it in the meantime ends it as soon
+// as this process hears of it: another epoch, other overrides or another plan, units that are given back.
+
+// refusal is one that was told. Immutable.
+type refusal struct {
+	w       *worked
+	given   uint64 // how often this process had given back units in the bucket
+	epoch   int64
+	told    int64 // Redis times
+	until   int64
+	policy  int   // the one that refused
+	cost    int64 // what it refused
+	results []Result
+}
+
+// refuse keeps a refusal, if one of the policies that refused does so for a known time.
+func (p *Prepared) refuse(ask *question, w *worked, d *Decision, now int64) {
+	if p.limiter.refusals == 0 || ask.check.Mode != lua.Take {
+		return
+	}
+	kept := &refusal{w: w, given: p.limiter.given[p.bucket].Load(), epoch: ask.Epoch, told: now}
+	for i := range d.Results {
+		r := &d.Results[i]
+		if r.Candidate != "" { // which counts, and is compared, each time
+			return
+		}
+		if !r.Exceeded || r.Monitor || r.Held > 0 || r.Algorithm == Concurrency {
+			continue
+		}
+		wait := p.limiter.refusals
+		if r.RetryAfter >= 0 {
+			wait = min(wait, r.RetryAfter)
+		}
+		if until := now + wait.Microseconds(); until > kept.until {
+			kept.until, kept.policy, kept.cost = until, i, r.Cost
+		}
+	}
+	if kept.until > now {
+		kept.results = slices.Clone(d.Results)
+		p.refused.Store(kept)
+	}
+}
+
+// refuses reports whether a question is one that the refusal answers, and then puts it into d.
+func (f *refusal) refuses(p *Prepared, ask *question, d *Decision) bool {
+	l := p.limiter
+	cost := p.request.Charges[f.policy].Cost
+	if ask.Costs != nil {
+		cost = ask.Costs[f.policy]
+	}
+	now, _ := l.clock.now()
+	if cost < f.cost || ask.Epoch != f.epoch || ask.Token != nil || now < f.told || now >= f.until ||
+		f.given != l.given[p.bucket].Load() || !p.current(f.w) || f.w.monitor != l.monitor.Load() {
+		return false
+	}
+	l.refused.Add(1)
+	d.At = time.UnixMicro(now).UTC()
+	d.Results = append(d.Results, f.results...)
+	passed := time.Duration(now-f.told) * time.Microsecond
+	for i := range d.Results {
+		r := &d.Results[i]
+		r.NextAfter, r.ResetAfter, r.RetryAfter = less(r.NextAfter, passed), less(r.ResetAfter, passed), less(r.RetryAfter, passed)
+		if ask.Costs != nil {
+			r.Cost = ask.Costs[i]
+		}
+	}
+	return true
+}
+
+// less returns what is left of a time.
+func less(d, passed time.Duration) time.Duration {
+	if d == Never {
+		return Never
+	}
+	return max(d-passed, 0)
+}
