@@ -30,15 +30,14 @@
 package echokit
 
 import (
-	"bufio"
+	"cmp"
 	"errors"
-	"net"
 	"net/http"
 
-	"github.com/felixge/httpsnoop"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tollgate-go/tollgate/adapters/internal/mount"
+	"github.com/tollgate-go/tollgate/adapters/internal/watch"
 	"github.com/tollgate-go/tollgate/middleware"
 )
 
@@ -53,7 +52,8 @@ func Middleware(stage middleware.Stage) echo.MiddlewareFunc {
 	names := new(mount.Names)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			admission, refusal := stage.Admit(c.Response().Header(), c.Request(), endpoint(c, names))
+			seen, room := allocate(c)
+			admission, refusal := stage.AdmitInto(room, c.Response().Header(), c.Request(), endpoint(c, names))
 			if refusal != nil {
 				refusal.Render(c.Response(), c.Request())
 				if refusal.Status < http.StatusBadRequest { // the answer to a preflight is no error
@@ -61,9 +61,25 @@ func Middleware(stage middleware.Stage) echo.MiddlewareFunc {
 				}
 				return refusal
 			}
-			return pass(c, admission, next)
+			return pass(c, admission, seen, next)
 		}
 	}
+}
+
+// passage is all that a request needs: one allocation. Of the response is seen what Echo's own writer does not tell: that
+// the connection was taken over, and that a flush began it, as 200, before it had a status.
+type passage struct {
+	room middleware.Admission
+	seen watch.Response
+}
+
+// allocate returns what a stage needs of a passage. A stage within another has no admission of its own.
+func allocate(c echo.Context) (*watch.Response, *middleware.Admission) {
+	if _, nested := middleware.FromContext(c.Request().Context()); nested {
+		return new(watch.Response), nil
+	}
+	p := new(passage)
+	return &p.seen, &p.room
 }
 
 // endpoint names the route. Echo's Path also tells of a route with another method, and of RouteNotFound,
@@ -96,28 +112,23 @@ func registered(e *echo.Echo, method, path string) bool {
 	return has(e.Routes())
 }
 
-func pass(c echo.Context, admission *middleware.Admission, next echo.HandlerFunc) error {
+func pass(c echo.Context, admission *middleware.Admission, seen *watch.Response, next echo.HandlerFunc) error {
 	request, response := admission.Request(), c.Response()
 	outer, status := response.Writer, http.StatusInternalServerError
 	c.SetRequest(request)
-	seen := unseen{admission: admission}
-	response.Writer = seen.watch(response)
+	response.Writer = watch.Writer(seen, outer, admission)
 	defer func() {
 		response.Writer = outer
 		c.SetRequest(request)
 		admission.Done(status, response.Size)
 	}()
 	err := next(c)
-	switch {
-	case seen.hijacked:
-		status = http.StatusSwitchingProtocols
-		return err
-	case err != nil && !response.Committed:
+	if err != nil && !response.Committed && !seen.Hijacked {
 		answer(c, err)
 	}
-	status = http.StatusOK // what net/http makes of a response that nobody wrote
-	if response.Committed && !seen.flushed {
-		status = response.Status
+	status = cmp.Or(seen.Status, http.StatusOK) // what net/http makes of a response that nobody wrote
+	if seen.Hijacked {
+		status = http.StatusSwitchingProtocols
 	}
 	return err
 }
@@ -129,33 +140,4 @@ func answer(c echo.Context, err error) {
 		return
 	}
 	c.Error(err)
-}
-
-// unseen is what Echo's own writer does not tell of a response: that the connection was taken over, and
-// that a flush began it, as 200, before it had a status.
-type unseen struct {
-	admission         *middleware.Admission
-	hijacked, flushed bool
-}
-
-// watch returns a writer with the very interfaces of the response's.
-func (s *unseen) watch(response *echo.Response) http.ResponseWriter {
-	flushed := func() { s.flushed = s.flushed || !response.Committed }
-	return httpsnoop.Wrap(response.Writer, httpsnoop.Hooks{
-		Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
-			return func() (net.Conn, *bufio.ReadWriter, error) {
-				conn, rw, err := next()
-				if err == nil {
-					s.hijacked, conn = true, s.admission.Keep(conn)
-				}
-				return conn, rw, err
-			}
-		},
-		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
-			return func() { flushed(); next() }
-		},
-		FlushError: func(next httpsnoop.FlushErrorFunc) httpsnoop.FlushErrorFunc {
-			return func() error { flushed(); return next() }
-		},
-	})
 }

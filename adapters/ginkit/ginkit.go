@@ -50,7 +50,13 @@ func Middleware(stage middleware.Stage) gin.HandlerFunc {
 	mount.Check("ginkit", stage)
 	names := new(mount.Names)
 	return func(c *gin.Context) {
-		admission, refusal := stage.Admit(c.Writer.Header(), c.Request, endpoint(c, names))
+		var p *passage
+		var room *middleware.Admission
+		if _, nested := middleware.FromContext(c.Request.Context()); !nested { // the outermost stage sees the response
+			p = &passage{writer: writer{ResponseWriter: c.Writer}}
+			room = &p.room
+		}
+		admission, refusal := stage.AdmitInto(room, c.Writer.Header(), c.Request, endpoint(c, names))
 		if refusal != nil {
 			if refusal.Status >= http.StatusBadRequest { // the answer to a preflight is no error
 				_ = c.Error(refusal)
@@ -59,8 +65,14 @@ func Middleware(stage middleware.Stage) gin.HandlerFunc {
 			render(c, refusal)
 			return
 		}
-		pass(c, admission)
+		pass(c, admission, p)
 	}
+}
+
+// passage is all that a request needs: one allocation.
+type passage struct {
+	room   middleware.Admission
+	writer writer
 }
 
 // endpoint names the route. gin knows none for what NoRoute and NoMethod handle.
@@ -75,10 +87,12 @@ func endpoint(c *gin.Context, names *mount.Names) string {
 	return names.Add(method, path)
 }
 
-func pass(c *gin.Context, admission *middleware.Admission) {
+func pass(c *gin.Context, admission *middleware.Admission, p *passage) {
 	outer, request, status := c.Writer, admission.Request(), http.StatusInternalServerError
-	w := &writer{ResponseWriter: outer, admission: admission}
-	c.Request, c.Writer = request, w
+	c.Request = request
+	if p != nil {
+		p.writer.admission, c.Writer = admission, &p.writer
+	}
 	defer func() {
 		c.Request, c.Writer = request, outer
 		admission.Done(status, int64(max(outer.Size(), 0)))
@@ -89,7 +103,7 @@ func pass(c *gin.Context, admission *middleware.Admission) {
 		renderLast(c, c.Errors[min(before, len(c.Errors)):])
 	}
 	status = outer.Status()
-	if w.hijacked {
+	if p != nil && p.writer.hijacked {
 		status = http.StatusSwitchingProtocols
 	}
 }

@@ -24,15 +24,13 @@
 package httpkit
 
 import (
-	"bufio"
+	"cmp"
 	"errors"
-	"io"
-	"net"
 	"net/http"
-
-	"github.com/felixge/httpsnoop"
+	"strings"
 
 	"github.com/tollgate-go/tollgate/adapters/internal/mount"
+	"github.com/tollgate-go/tollgate/adapters/internal/watch"
 	"github.com/tollgate-go/tollgate/middleware"
 )
 
@@ -63,6 +61,7 @@ type handler struct {
 	stage  middleware.Stage
 	next   http.Handler
 	routes router // next, if it routes
+	names  mount.Names
 }
 
 // Handler returns the handler and the pattern that the request will meet, for a stage outside this one.
@@ -75,99 +74,48 @@ func (h *handler) Handler(r *http.Request) (next http.Handler, pattern string) {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, pattern := h.Handler(r)
-	admission, refusal := h.stage.Admit(w.Header(), r, middleware.EndpointOfPattern(r.Method, pattern))
+	endpoint := h.endpoint(r.Method, pattern)
+	if _, nested := middleware.FromContext(r.Context()); nested { // the outermost stage sees the response
+		admission, refusal := h.stage.Admit(w.Header(), r, endpoint)
+		if refusal != nil {
+			refusal.Render(w, r)
+			return
+		}
+		defer admission.Done(http.StatusOK, 0)
+		h.next.ServeHTTP(w, admission.Request())
+		return
+	}
+	p := new(passage)
+	admission, refusal := h.stage.AdmitInto(&p.room, w.Header(), r, endpoint)
 	if refusal != nil {
 		refusal.Render(w, r)
 		return
 	}
-	seen := response{admission: admission}
 	returned := false
 	defer func() {
 		if !returned { // a panic goes on by itself when nobody recovers
-			seen.status = http.StatusInternalServerError
+			p.seen.Status = http.StatusInternalServerError
 		}
-		admission.Done(seen.status, seen.size)
+		admission.Done(cmp.Or(p.seen.Status, http.StatusOK), p.seen.Size)
 	}()
-	h.next.ServeHTTP(seen.watch(w), admission.Request())
-	if seen.status == 0 {
-		seen.status = http.StatusOK
-	}
+	h.next.ServeHTTP(watch.Writer(&p.seen, w, admission), admission.Request())
 	returned = true
 }
 
-// response is what was seen of a response; status is 0 until it begins.
-type response struct {
-	status    int
-	size      int64
-	admission *middleware.Admission
+// passage is all that a request needs: one allocation.
+type passage struct {
+	room middleware.Admission
+	seen watch.Response
 }
 
-// watch returns a writer with the very interfaces of w.
-func (s *response) watch(w http.ResponseWriter) http.ResponseWriter {
-	return httpsnoop.Wrap(w, httpsnoop.Hooks{
-		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
-			return func(status int) {
-				if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-					s.begin(status)
-				}
-				next(status)
-			}
-		},
-		Write: func(next httpsnoop.WriteFunc) httpsnoop.WriteFunc {
-			return func(p []byte) (int, error) {
-				n, err := next(p)
-				s.wrote(int64(n))
-				return n, err
-			}
-		},
-		WriteString: func(next httpsnoop.WriteStringFunc) httpsnoop.WriteStringFunc {
-			return func(p string) (int, error) {
-				n, err := next(p)
-				s.wrote(int64(n))
-				return n, err
-			}
-		},
-		ReadFrom: func(next httpsnoop.ReadFromFunc) httpsnoop.ReadFromFunc {
-			return func(src io.Reader) (int64, error) {
-				n, err := next(src)
-				s.wrote(n)
-				return n, err
-			}
-		},
-		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
-			return func() {
-				s.begin(http.StatusOK) // what was not begun is now
-				next()
-			}
-		},
-		FlushError: func(next httpsnoop.FlushErrorFunc) httpsnoop.FlushErrorFunc {
-			return func() error {
-				s.begin(http.StatusOK)
-				return next()
-			}
-		},
-		Hijack: s.hijack,
-	})
-}
-
-func (s *response) hijack(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
-	return func() (net.Conn, *bufio.ReadWriter, error) {
-		conn, rw, err := next()
-		if err == nil {
-			s.begin(http.StatusSwitchingProtocols)
-			conn = s.admission.Keep(conn)
-		}
-		return conn, rw, err
+// endpoint names the pattern that a request met.
+func (h *handler) endpoint(method, pattern string) string {
+	if name, ok := h.names.Get(method, pattern); ok {
+		return name
 	}
-}
-
-func (s *response) begin(status int) {
-	if s.status == 0 {
-		s.status = status
+	name := middleware.EndpointOfPattern(method, pattern)
+	if name == middleware.Unmatched || strings.HasPrefix(name, "OTHER ") { // methods are for clients to invent
+		return name
 	}
-}
-
-func (s *response) wrote(n int64) {
-	s.begin(http.StatusOK)
-	s.size += n
+	return h.names.Keep(method, pattern, name)
 }

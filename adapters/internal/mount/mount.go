@@ -23,14 +23,16 @@ func Check(adapter string, stage middleware.Stage) {
 	}
 }
 
-// Names remembers the endpoint of each route, so that a name is made once. It may hold only routes that
-// exist, never what a client made up, for it forgets nothing. The zero Names is ready. Safe for
-// concurrent use.
+// Names remembers the endpoint of each route, so that a name is made once, up to a bound. It is for routes that
+// exist, not for what a client made up, since it forgets nothing. The zero Names is ready. Safe for concurrent use.
 type Names struct {
 	known atomic.Pointer[map[route]string]
 }
 
 type route struct{ method, path string }
+
+// maxNames bounds what is remembered; beyond it names are made each time.
+const maxNames = 4096
 
 // Get returns the endpoint of a route that was added. No allocation.
 func (n *Names) Get(method, path string) (endpoint string, ok bool) {
@@ -44,11 +46,18 @@ func (n *Names) Get(method, path string) (endpoint string, ok bool) {
 
 // Add returns the endpoint of a route, and remembers it.
 func (n *Names) Add(method, path string) string {
-	endpoint := middleware.Endpoint(method, Template(path))
+	return n.Keep(method, path, middleware.Endpoint(method, Template(path)))
+}
+
+// Keep remembers what the endpoint of a route is called, and returns it.
+func (n *Names) Keep(method, path, endpoint string) string {
 	for {
 		old := n.known.Load()
 		next := map[route]string{{method, path}: endpoint}
 		if old != nil {
+			if len(*old) >= maxNames {
+				return endpoint
+			}
 			maps.Copy(next, *old)
 		}
 		if n.known.CompareAndSwap(old, &next) {
