@@ -28,6 +28,7 @@ func (p Policy) Validate() error {
 		fault("Candidate %q must be the name of another policy", p.Candidate)
 	}
 	p.validWindows(fault)
+	p.validPrefetch(fault)
 	if !validName(string(p.partition())) {
 		fault("Partition %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Partition, maxName)
 	}
@@ -35,6 +36,19 @@ func (p Policy) Validate() error {
 		fault("Unit %q must be 1 to %d of A-Z a-z 0-9 . _ -", p.Unit, maxName)
 	}
 	return errors.Join(faults...)
+}
+
+// validPrefetch finds faults of what is taken ahead.
+func (p *Policy) validPrefetch(fault func(format string, args ...any)) {
+	switch {
+	case p.Prefetch < 0 || p.Prefetch > maxPrefetch:
+		fault("Prefetch %d must be 0 to %d", p.Prefetch, int64(maxPrefetch))
+	case p.Prefetch == 0:
+	case p.Algorithm == GCRA || p.Algorithm == Concurrency:
+		fault("Prefetch %d must be 0 for a %v, which has no window", p.Prefetch, p.Algorithm)
+	case p.Lease > 0 || p.Candidate != "":
+		fault("Prefetch %d must be 0 for a policy with a Lease or a Candidate", p.Prefetch)
+	}
 }
 
 // validWindows finds faults of what counts in time: Window, Period, Burst and Lease.

@@ -76,7 +76,7 @@ func (c *call) fill(ask *question, w *worked, now int64) {
 			Org: p.request.Org, Issuer: t.Issuer, ID: t.ID, Subject: t.Subject, Session: t.Session, Client: t.Client, IssuedAt: t.IssuedAt,
 		}
 	}
-	often := now-p.asked.Swap(now) < often
+	ask.often = now-p.asked.Swap(now) < often
 	for i := range w.charges {
 		if w.limits[i].uncounted {
 			continue
@@ -85,7 +85,7 @@ func (c *call) fill(ask *question, w *worked, now int64) {
 		if ask.Costs != nil {
 			charge.Units = ask.Costs[i]
 		}
-		charge.Frame = p.frame(i, &charge, now, often)
+		charge.Frame = p.frame(i, &charge, now, ask.often)
 		c.check.Charges = append(c.check.Charges, charge)
 	}
 }

@@ -25,6 +25,7 @@ type Limiter struct {
 	clock    clock
 	queues   queues
 	prepared table
+	leases   leases
 	monitor  atomic.Bool
 	stale    atomic.Uint64
 	refused  atomic.Uint64
@@ -45,6 +46,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 	l := &Limiter{config: c, clock: clock{began: time.Now()}}
 	l.queues.config, l.queues.byNode = &l.config, make(map[any]*queue)
 	l.prepared.init(c.prepared)
+	l.leases.holders = make(map[*Prepared]struct{})
 	if l.orgs, err = newStore(c.cachedOrgs, c.timeout, l.readOrg); err != nil {
 		return nil, err
 	}
@@ -52,10 +54,12 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 	return l, err
 }
 
-// Close waits until the requests that are under way are decided, or ctx ends: give it a deadline. Those that come later
-// get ErrUnavailable. The client stays open. To close it again is harmless. A Limiter that nobody uses any more needs
-// no Close, for nothing of it runs.
-func (l *Limiter) Close(ctx context.Context) error { return l.queues.close(ctx) }
+// Close gives back what was taken ahead, and waits until the requests that are under way are decided, or ctx ends: give it
+// a deadline. Those that come later get ErrUnavailable. The client stays open. To close it again is harmless. Without
+// a policy that has a Prefetch, a Limiter that nobody uses any more needs no Close, for nothing of it runs.
+func (l *Limiter) Close(ctx context.Context) error {
+	return errors.Join(l.leases.close(ctx), l.queues.close(ctx))
+}
 
 // Admit decides a request. Either all its enforced charges are taken or held, or none.
 //

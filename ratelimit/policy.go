@@ -93,6 +93,14 @@ type Policy struct {
 	Burst int64
 	// Period is which days or months a CalendarWindow counts. Other algorithms have none.
 	Period Period
+	// Prefetch is how many units a process may take ahead of the requests that will use them, and then decide these
+	// from memory: up to 1,000,000,000. They are charged when they are taken, so the limit is never exceeded; but
+	// others may be refused although a process has up to as many units left, until it gives them back. It takes as many
+	// as it used up lately, none near the limit, and asks Redis anew at least every second, which is how long it
+	// may take until it hears of a change or a revocation. Policies of windows of a second or more have it, all of
+	// a request or none: others make each request ask Redis. Close gives back what is left. Zero, the default, takes
+	// nothing ahead.
+	Prefetch int64
 	// Partition is what is counted separately. Default ByProject.
 	Partition Partition
 	// Shared makes one count for all endpoints. By default each endpoint has a count of its own. Overrides
@@ -125,6 +133,8 @@ const (
 	maxWindow = lua.MaxWindow * time.Microsecond
 	maxLease  = 24 * time.Hour
 	maxName   = 64
+
+	maxPrefetch = 1_000_000_000
 )
 
 // Per returns a policy of limit units in a window, named "requests", for each project. It is a SlidingWindow unless
@@ -173,6 +183,9 @@ func (p Policy) Bucket(burst int64) Policy { p.Algorithm, p.Burst = GCRA, burst;
 
 // Reserved returns the policy with a Lease: a request holds its cost until it is settled.
 func (p Policy) Reserved(lease time.Duration) Policy { p.Lease = lease; return p }
+
+// Ahead returns the policy with a Prefetch: up to so many units are taken ahead, and requests decided from memory.
+func (p Policy) Ahead(units int64) Policy { p.Prefetch = units; return p }
 
 // Across returns the policy with Shared set: one count for all endpoints.
 func (p Policy) Across() Policy { p.Shared = true; return p }

@@ -25,9 +25,13 @@ type Prepared struct {
 	held    atomic.Pointer[held] // where its sources are
 	worked  atomic.Pointer[worked]
 	refused atomic.Pointer[refusal]
-	frames  []atomic.Pointer[frame] // of each charge
-	asked   atomic.Int64            // when it was last, Redis time in microseconds
-	first   atomic.Pointer[call]    // that others may join
+
+	lease    atomic.Pointer[lease]
+	renewing atomic.Bool
+
+	frames []atomic.Pointer[frame] // of each charge
+	asked  atomic.Int64            // when it was last, Redis time in microseconds
+	first  atomic.Pointer[call]    // that others may join
 }
 
 // Call is what may differ from one time that a Prepared is asked to the next.
@@ -46,6 +50,7 @@ type question struct {
 
 	check lua.Check // Mode, and what only some modes have
 	hold  string
+	often bool // the request came not long ago, too
 }
 
 // worked is what a request comes to under some overrides and a plan, between two Redis times.
@@ -113,16 +118,22 @@ func (p *Prepared) decide(ctx context.Context, ask *question, d *Decision) error
 	results := d.Results[:0]
 	*d = Decision{Results: results}
 	err := p.admissible(ask)
-	if refused := p.refused.Load(); refused != nil && err == nil && ask.check.Mode == lua.Take && refused.refuses(p, ask, d) {
-		return nil
-	}
-	if err == nil {
+	if err == nil && !p.remembers(ask, d) {
 		err = p.put(ctx, ask, d)
 	}
 	if errors.Is(err, ErrUnavailable) && p.limiter.monitor.Load() {
 		err = fmt.Errorf("%w, %w", ErrMonitored, err)
 	}
 	return err
+}
+
+// remembers decides a question from memory, if what Redis said before answers it.
+func (p *Prepared) remembers(ask *question, d *Decision) bool {
+	if l := p.lease.Load(); l != nil && l.serves(ask, d) {
+		return true
+	}
+	f := p.refused.Load()
+	return f != nil && f.refuses(p, ask, d)
 }
 
 // admissible validates what comes with a call.
@@ -190,6 +201,8 @@ func (p *Prepared) read(c *call, ask *question, w *worked, d *Decision) (again b
 			p.limiter.given[p.bucket].Add(1)
 		case !d.Allowed:
 			p.refuse(ask, w, d, a.Now)
+		case ask.often:
+			p.begin(ask, w, d)
 		}
 		return false, nil
 	case lua.Invalid:

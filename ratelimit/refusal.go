@@ -60,7 +60,7 @@ func (f *refusal) refuses(p *Prepared, ask *question, d *Decision) bool {
 		cost = ask.Costs[f.policy]
 	}
 	now, _ := l.clock.now()
-	if cost < f.cost || ask.Epoch != f.epoch || ask.Token != nil || now < f.told || now >= f.until ||
+	if cost < f.cost || ask.Epoch != f.epoch || ask.Token != nil || ask.check.Mode != lua.Take || now < f.told || now >= f.until ||
 		f.given != l.given[p.bucket].Load() || !p.current(f.w) || f.w.monitor != l.monitor.Load() {
 		return false
 	}

@@ -1,0 +1,70 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// leases are those of a limiter. Safe for concurrent use.
+type leases struct {
+	sync.WaitGroup // of those who are taking one
+
+	mu      sync.Mutex
+	holders map[*Prepared]struct{} // who has one
+	closed  bool
+}
+
+// begin says that a lease is about to be taken, and returns false once closed. Who began calls Done.
+func (ls *leases) begin() bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if !ls.closed {
+		ls.Add(1)
+	}
+	return !ls.closed
+}
+
+// note remembers who has a lease, and forgets who has none.
+func (ls *leases) note(p *Prepared) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if p.lease.Load() != nil {
+		ls.holders[p] = struct{}{}
+	} else {
+		delete(ls.holders, p)
+	}
+}
+
+// end lets nobody take a lease any more, and gives back what is left of all.
+func (ls *leases) end() {
+	ls.mu.Lock()
+	ls.closed = true
+	ls.mu.Unlock()
+	ls.Wait()
+	ls.mu.Lock()
+	holders := slices.Collect(maps.Keys(ls.holders))
+	ls.mu.Unlock()
+	for _, p := range holders {
+		if l := p.lease.Load(); l != nil {
+			l.end()
+		}
+	}
+}
+
+// close is end, as long as ctx lasts.
+func (ls *leases) close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ls.end()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ratelimit: Close: not all leases are given back: %w", ctx.Err())
+	}
+}
