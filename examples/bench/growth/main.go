@@ -2,7 +2,7 @@
 // masters in a cluster; and what each algorithm stores.
 //
 //	go run ./growth            10^3 to 10^6 projects, some three minutes
-//	go run ./growth -max 7     10^7, too: some 2 GB of memory, and minutes more
+//	go run ./growth -max 7     10^7, too: 2.5 GB of Redis, and some seven minutes more
 //
 // It starts redis-server processes of its own on free ports of the loopback interface, which write nothing to disk, and
 // ends them. It prints tables and writes growth.json and growth.svg. Each figure is the median of -rounds rounds, with

@@ -108,7 +108,10 @@ func ofAlgorithms(ctx context.Context, o options) (*table, error) {
 	t := &table{
 		Name: "algorithm", Title: fmt.Sprintf("What each algorithm stores, %d projects, one request of each", o.stored),
 		views: [][]metric{{keyCount, limitBytes}},
-		Notes: []string{"Concurrency is with one request that runs. The calendar's count has no endpoint in its key."},
+		Notes: []string{
+			"Concurrency is with one request that runs. The calendar's count has no endpoint in its key. The allocator of Redis",
+			"rounds up, so that values of different lengths often take the same.",
+		},
 	}
 	for i, p := range all {
 		t.Rows = append(t.Rows, row{Of: p.Algorithm.String(), Value: i})
