@@ -115,7 +115,7 @@ func (r *replied) plain(ask *asked) {
 
 // framed returns the state of a charge that has a frame and whose count is told.
 func (r *replied) framed(c *Charge, done, current int64) State {
-	if c.Frame == nil {
+	if !c.shows() {
 		return State{} // which decided finds out of its bounds
 	}
 	s := State{Done: done, Start: c.Frame.Before, Window: c.Window, Current: current, Was: c.Limit, Change: KeepUsed, Frame: *c.Frame}
@@ -124,8 +124,9 @@ func (r *replied) framed(c *Charge, done, current int64) State {
 		s.Start, s.Previous = r.now-r.now%max(c.Window, 1), c.Frame.Before
 		s.Ends = s.Start + 2*c.Window
 	case GCRA:
-		s.Start, s.Current, s.Previous, s.Was = max(s.Start+current, r.now), 0, c.Limit, c.Burst
-		s.Ends = s.Start + 1
+		empty := s.Start + current
+		s.Start, s.Current, s.Previous, s.Was = max(empty, r.now), 0, c.Limit, c.Burst
+		s.Ends = max(empty+1, r.now)
 	default:
 		s.Ends = s.Start + s.Window
 	}
@@ -140,10 +141,10 @@ func (r *replied) later(ask *asked) {
 		a.Status, a.Fits = Invalid, 0
 		return
 	}
-	for range ask.check.Charges {
+	for i := range ask.check.Charges {
 		v := r.take(stateLen + 1)
 		a.States = append(a.States, State{
-			Done: v[0], Start: v[1], Window: v[2], Current: v[3], Previous: v[4], Ends: v[5], Was: v[6], Change: Change(v[7]), Frame: Frame{v[8], v[9]},
+			Done: v[0], Start: v[1], Window: v[2], Current: v[3], Previous: v[4], Ends: v[5], Was: v[6], Change: Change(v[7]), Frame: Frame{v[8], v[9], ask.check.Charges[i].measure()},
 		})
 	}
 	a.decided(ask.times)
@@ -216,7 +217,7 @@ func (a *Answer) Nth(n int64, charges []Charge, d *Answer) {
 	}
 	for i := range d.States {
 		s := &d.States[i]
-		s.Done = min(max(s.Done-n, 0), 1)
+		s.Done = min(max(s.Done-min(n, a.Fits), 0), 1) // of those before it, the ones that do not fit took nothing
 		s.Current -= behind * charges[i].Units
 	}
 }

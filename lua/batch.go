@@ -7,15 +7,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Frame is what makes a plain charge one INCRBY: admit.lua tells the frame that a state has (State.Frame), and whoever
-// shows it again is answered from a count alone, as long as nothing else was done to the state. A frame that has ended
-// costs nothing but the longer way. Show none that was told more than a second ago: what a changed limit makes of what
-// was taken goes by when the frame was told.
-type Frame struct {
-	Generation int64 // 0 asks for a frame
-	Before     int64 // what else decides, as batch.lua has it
-}
-
 // Bounds of a Batch.
 const (
 	maxPlaces = 255 // of epochs and of terms: a place is a byte
@@ -58,8 +49,7 @@ type terms struct {
 
 func (t *terms) equal(check *Check, c *Charge) bool {
 	o := t.charge
-	return o == c || o.Limit == c.Limit && o.Window == c.Window && o.Algorithm == c.Algorithm && o.Start == c.Start && o.Burst == c.Burst &&
-		o.Change == c.Change && t.check.From == check.From && *t.check.until() == *check.until()
+	return o.measure() == c.measure() && t.check.From == check.From && *t.check.until() == *check.until()
 }
 
 // shape is what the script reads byte by byte.
@@ -173,13 +163,13 @@ func (b *Batch) addCharge(check *Check, c *Charge, times int64) {
 	b.plainKeys = append(b.plainKeys, &c.Key)
 	c.Count = c.count()
 	b.plainKeys = append(b.plainKeys, &c.Count)
-	switch f := c.Frame; {
-	case f == nil:
-		b.plainArgs = append(b.plainArgs, absent, absent)
-	case f.Generation == 0:
+	switch {
+	case c.shows():
+		b.plainArgs = append(b.plainArgs, &c.Frame.Generation, &c.Frame.Before)
+	case c.Frame != nil:
 		b.plainArgs = append(b.plainArgs, wanted, absent)
 	default:
-		b.plainArgs = append(b.plainArgs, &f.Generation, &f.Before)
+		b.plainArgs = append(b.plainArgs, absent, absent)
 	}
 }
 
@@ -246,7 +236,7 @@ func (b *Batch) ask(ctx context.Context) onceIntegers {
 
 // answered reads the reply to a batch. Only NOSCRIPT proves that nothing ran: then the batch is sent again, with the text.
 func (c *Conn) answered(ctx context.Context, b *Batch, cmd onceIntegers) error {
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+	if err := cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		cmd = b.ask(ctx)
 		b.words[0], b.words[1] = "eval", admitScript.source
 		_ = c.rdb.Process(ctx, cmd)

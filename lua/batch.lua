@@ -7,13 +7,15 @@
 --        else decides. The state knows the generation too. One INCRBY then charges, and tells whether the frame was the
 --        present one; if not, it is taken back. Whatever else is done to the state ends the frame (state.lua), so a
 --        count never holds on to what has changed. What is counted, and what the caller remembers as `before`:
---          's'       the units of this window; those of the one before. The generation is 64 * (number of the
---                    window % 2^14) + anything
+--          's'       the units of this window; those of the one before. The generation is 256 * (number of the
+--                    window % 2^14) + what tells those of the one before apart
 --          'f', 'c'  the units of the window; when it began
---          'g'       the microseconds from a time until the bucket is empty; that time
+--          'g'       the microseconds from a time until the bucket is empty; that time, which lies not behind, nor
+--                    LATEST before now
 
 local LIMIT, WINDOW, LEASE, TIME = 999999999999999, 34560000000000, 86400000000, 9007199254740991
 local FRAME, FRAMED = 2147483648, 1073741824 -- where the generation begins; the most that is framed
+local LATEST = 3000000 -- a bucket is kept for so long after its state was written, and until it is empty
 local call, pcall, byte, floor, tonumber = redis.call, redis.pcall, string.byte, math.floor, tonumber
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
@@ -66,7 +68,8 @@ for i = 1, tonumber(next_arg()) do
     kind = next_arg(), limit = integer(next_arg(), 0, LIMIT), window = integer(next_arg(), 1, WINDOW), extra = next_arg(), change = next_arg(),
   }
   local from, till = integer(next_arg(), 0, TIME), integer(next_arg(), 0, TIME)
-  t.valid = t.limit and t.window and from and till
+  t.valid = t.limit and t.window and from and till and (t.extra == '-' or integer(t.extra, 0, TIME))
+    and (t.change == '-' or integer(t.change, 0, 3))
   t.current = t.valid and now >= from and now < till
   t.step, t.room = 1, t.limit -- what a unit counts, and how much may be counted
   if t.valid and t.kind == 's' then
@@ -87,17 +90,20 @@ local function read(at)
   for i = 1, n do
     local t, u = byte(shape, at + 1, at + 2)
     at, t = at + 2, terms[t]
-    term[i], units[i] = t, u > 0 and u or tonumber(next_arg())
+    term[i], units[i] = t, u > 0 and u or integer(next_arg(), 0, LIMIT)
     count[i], generation[i], before[i] = KEYS[key + 2], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
     key, arg = key + 2, arg + 2
   end
   return at
 end
 
--- uncount takes back what the first few policies of a check were charged so often; all of it, if that was all times.
+-- back returns what a policy was charged so often; all of it, if that was all times.
+local function back(i, often) return often * units[i] * term[i].step + (often == times and extra[i] or 0) end
+
+-- uncount takes that back of the first few policies of a check.
 local function uncount(policies, often)
   for i = 1, policies do
-    local sum = often * units[i] * term[i].step + (often == times and extra[i] or 0)
+    local sum = back(i, often)
     if sum > 0 then call('INCRBY', count[i], -sum) end
   end
 end
@@ -107,9 +113,10 @@ end
 local function used(i, value, sum)
   local t, begun = term[i], before[i]
   if t.kind == 's' then
-    if floor(generation[i] / 64) ~= t.number then return end
+    if floor(generation[i] / 256) ~= t.number then return end
     return begun > 0 and value + share(begun, t.left, t.window) or value, value
   elseif t.kind == 'g' then
+    if now < begun or now >= begun + LATEST then return end
     local ahead = begun + value - now
     if ahead < sum then -- it was empty
       extra[i], ahead = sum - ahead, sum
@@ -128,13 +135,13 @@ local function charge()
   for i = 1, n do
     local t, g = term[i], generation[i]
     local sum = units[i] * times * t.step
-    local value = g and sum <= FRAMED and sum % 1 == 0 and pcall('INCRBY', count[i], sum)
+    local value = g and t.room > 0 and sum <= FRAMED and sum % 1 == 0 and pcall('INCRBY', count[i], sum)
     if type(value) ~= 'number' then uncount(i - 1, times); return false end
     local sort, taken = value % FRAME
     extra[i] = 0
     if value - sort == g * FRAME then taken, sort = used(i, sort, sum) end
     if not taken then
-      if value == sum then call('DEL', count[i]) else call('INCRBY', count[i], -sum) end
+      if value == sum then call('DEL', count[i]) elseif sum > 0 then call('INCRBY', count[i], -sum) end
       uncount(i - 1, times)
       return false
     end
@@ -153,7 +160,7 @@ local function charge()
   uncount(n, times - fits)
   reply[at], reply[at + 1] = 6, fits
   for i = 1, n do
-    reply[at + 2 * i], reply[at + 2 * i + 1] = done[i], after[i] - (times - fits) * units[i] * term[i].step
+    reply[at + 2 * i], reply[at + 2 * i + 1] = done[i], after[i] - back(i, times - fits)
   end
   return true
 end
@@ -168,7 +175,7 @@ end
 local function refusal(first, second)
   local status = (late[first] or late[second]) and 2
   for i = 1, n do
-    if not term[i].valid then return 3 end
+    if not term[i].valid or not units[i] then return 3 end
     status = status or not term[i].current and 2
   end
   return status

@@ -54,7 +54,8 @@ func BenchmarkAdmitBatch(b *testing.B) {
 					if s := &answers[i].States[0]; answers[i].Status != lua.Allowed {
 						b.Fatalf("%+v", answers[i])
 					} else if kind.frames {
-						checks[i].Charges[0].Frame = &lua.Frame{Generation: s.Frame.Generation, Before: s.Frame.Before}
+						frame := s.Frame
+						checks[i].Charges[0].Frame = &frame
 					}
 				}
 			}

@@ -29,9 +29,11 @@ end
 -- stored reads the state of a policy, or returns nothing.
 local function stored(p)
   local value = redis.pcall('GET', p.key)
+  p.counts = type(value) == 'table'
   if type(value) ~= 'string' then return end
   local kind, at, window, capacity, change, x, y, z, generation =
     string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d):(%d+):(%d+):(%d+):?(%d*)$')
+  p.counts = generation ~= '' -- or damaged: it may have a frame
   if kind ~= p.kind then return end
   local s = {
     at = integer(at, 0, TIME), window = integer(window, 1, WINDOW), capacity = integer(capacity, 1, LIMIT),
@@ -98,10 +100,12 @@ local function frame(p, s)
     or limit > FRAMED or s.current > FRAMED or p.kind == 's' and s.previous > FRAMED then
     return
   end
-  if s.framed and now - s.at < 1000000 and (p.kind ~= 's' or math.floor(s.framed / 64) == math.floor(start / p.window) % 16384) then
+  if p.kind == 's' then
+    s.generation = math.floor(start / p.window) % 16384 * 256 + s.previous % 251 + 1
+  elseif p.kind ~= 'g' then
+    s.generation = start % 1048575 + 1
+  elseif s.framed and now >= s.at and now < s.at + 1000000 then
     s.generation = s.framed
-  elseif p.kind == 's' then
-    s.generation = math.max(math.floor(start / p.window) % 16384 * 64 + now % 64, 1)
   else
     s.generation = now % 1048575 + 1
   end
@@ -113,7 +117,7 @@ local function set_count(p, s)
   local count, ends = s.current, s.ends
   s.before = p.kind == 's' and s.previous or s.start
   if p.kind == 'g' then
-    count, s.before, ends = s.start - s.at, s.at, now + 3000000 + p.capacity * p.window / p.limit
+    count, s.before, ends = s.start - s.at, s.at, now + LATEST + p.capacity * p.window / p.limit
   end
   redis.call('SET', p.count, string.format('%.0f', s.generation * FRAME + count), 'PXAT', string.format('%.0f', math.ceil(ends / 1000)))
   return ends
@@ -125,7 +129,7 @@ local function add(p, s, units, at)
   local x, y, z = p.algorithm.add(p, s, units, at)
   s.used = p.algorithm.used(s)
   s.counted, s.capacity, s.change = s.used, p.capacity, KEEP
-  if s.framed and not s.generation then redis.call('DEL', p.count) end
+  if p.counts and not s.generation then redis.call('DEL', p.count) end
   if s.used == 0 then
     redis.call('DEL', p.key)
   else

@@ -27,6 +27,7 @@ type call struct {
 	behind *call // one of those
 	batch  int
 	flight atomic.Pointer[flight]
+	number atomic.Uint64 // of the flight, when it took the call
 
 	told  atomic.Bool   // somebody has the last word: the queue, or the caller who left
 	gone  atomic.Bool   // the caller left
@@ -143,14 +144,14 @@ func (c *call) wait(ctx context.Context, q *queue, left time.Duration) error {
 	case <-c.timer.C:
 		cause = errLate
 	}
-	f := c.flight.Load()
+	f, number := c.flight.Load(), c.number.Load()
 	if !c.told.CompareAndSwap(false, true) {
 		<-c.done // just now
 		return nil
 	}
 	c.gone.Store(true)
 	if cause == errLate { //nolint:errorlint // it is that very one
-		q.giveUp(f)
+		q.giveUp(f, number)
 	}
 	return cause
 }

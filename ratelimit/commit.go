@@ -37,7 +37,6 @@ type queue struct {
 	late    int  // flights that are
 	crowded bool // the last flight had several calls
 	closed  bool
-	sealed  uint64        // flights so far
 	idle    chan struct{} // closed when nothing waits or flies any more, once closed
 }
 
@@ -46,6 +45,9 @@ type queue struct {
 type flight struct {
 	context.Context
 
+	of  *queue
+	fly func()
+
 	deadline time.Time
 	calls    []*call // in the order of the checks
 	batches  []*lua.Batch
@@ -53,8 +55,19 @@ type flight struct {
 	open     [bucket.Count + 1]int // of each bucket, and of all: the place of its last batch, from 1
 	errs     []error
 	shared   lua.Answer
-	given    atomic.Bool // up
+	number   atomic.Uint64 // of the calls that it is under way with; no two flights have one
+	given    atomic.Uint64 // the number that it was given up with
 }
+
+// flights are those that ended, to be used again.
+var flights = sync.Pool{New: func() any {
+	f := &flight{Context: context.Background()}
+	f.fly = func() { f.of.fly(f) }
+	return f
+}}
+
+// numbers counts the calls of all flights.
+var numbers atomic.Uint64
 
 // Deadline is when those who wait will have gone.
 func (f *flight) Deadline() (time.Time, bool) { return f.deadline, true }
@@ -71,10 +84,17 @@ func (q *queue) add(c *call) error {
 	}
 	q.waiting = append(q.waiting, c)
 	if q.flying < q.inFlight {
-		q.flying++
-		go q.fly(&flight{Context: context.Background()})
+		q.take()
 	}
 	return nil
+}
+
+// take begins a flight. The caller holds mu.
+func (q *queue) take() {
+	q.flying++
+	f := flights.Get().(*flight)
+	f.of = q
+	go f.fly()
 }
 
 // fly takes what waits, until nothing does or the flight was given up.
@@ -83,6 +103,8 @@ func (q *queue) fly(f *flight) {
 		q.send(f)
 		f.deliver()
 	}
+	f.of = nil
+	flights.Put(f)
 }
 
 // seal takes calls on board, and returns false where the flight ends.
@@ -92,13 +114,14 @@ func (q *queue) seal(f *flight) bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if f.given.Load() {
+	if number := f.number.Load(); number != 0 && f.given.Load() == number {
+		f.number.Store(0)
 		q.late--
 		q.rest()
 		return false
 	}
 	f.reset()
-	q.sealed++
+	f.number.Store(numbers.Add(1))
 	taken := 0
 	for _, c := range q.waiting {
 		if !c.gone.Load() && !q.board(f, c) {
@@ -111,6 +134,7 @@ func (q *queue) seal(f *flight) bool {
 	clear(q.waiting[left:])
 	q.waiting = q.waiting[:left]
 	if len(f.calls) == 0 {
+		f.number.Store(0)
 		q.flying--
 		q.rest()
 		return false
@@ -143,6 +167,7 @@ func (q *queue) board(f *flight, c *call) bool {
 	if first := p.first.Load(); first != nil && first.flight.Load() == f && first.equal(c) && first.times < lua.MaxTimes {
 		c.behind, first.behind = first.behind, c
 		first.times++
+		c.number.Store(f.number.Load())
 		c.flight.Store(f)
 		return true
 	}
@@ -150,6 +175,7 @@ func (q *queue) board(f *flight, c *call) bool {
 		return false
 	}
 	f.calls = append(f.calls, c)
+	c.number.Store(f.number.Load())
 	c.flight.Store(f)
 	if c.check.Mergeable() {
 		p.first.Store(c)
@@ -231,21 +257,17 @@ func (c *call) share(shared *lua.Answer) {
 }
 
 // giveUp lets others fly in place of a flight that nobody waits for any more, as one whose connection hangs.
-func (q *queue) giveUp(f *flight) {
-	if f == nil || !f.given.CompareAndSwap(false, true) {
-		return
-	}
+func (q *queue) giveUp(f *flight, number uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.late >= maxLate {
-		f.given.Store(false)
-		return
+	if f == nil || f.number.Load() != number || f.given.Load() == number || q.late >= maxLate {
+		return // it landed in the meantime, or somebody else was first
 	}
+	f.given.Store(number)
 	q.late++
 	q.flying--
 	if len(q.waiting) > 0 {
-		q.flying++
-		go q.fly(&flight{Context: context.Background()})
+		q.take()
 	}
 }
 
