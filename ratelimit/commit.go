@@ -60,11 +60,7 @@ type flight struct {
 }
 
 // flights are those that ended, to be used again.
-var flights = sync.Pool{New: func() any {
-	f := &flight{Context: context.Background()}
-	f.fly = func() { f.of.fly(f) }
-	return f
-}}
+var flights sync.Pool
 
 // numbers counts the calls of all flights.
 var numbers atomic.Uint64
@@ -92,7 +88,11 @@ func (q *queue) add(c *call) error {
 // take begins a flight. The caller holds mu.
 func (q *queue) take() {
 	q.flying++
-	f := flights.Get().(*flight)
+	f, _ := flights.Get().(*flight)
+	if f == nil {
+		f = &flight{Context: context.Background()}
+		f.fly = func() { f.of.fly(f) } // once for all that it will carry
+	}
 	f.of = q
 	go f.fly()
 }
