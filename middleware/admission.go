@@ -27,6 +27,7 @@ type Admission struct {
 	copied  http.Request // what carries the admission, until somebody else copies it
 
 	authenticator Authenticator
+	credential    string // what presented points to
 	presented     authkey.Presented
 	presentation  authkey.Presentation // room for the first that there is
 	sources       []Source             // where presented came from

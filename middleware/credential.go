@@ -267,7 +267,11 @@ func (a *Admission) readCredential(header http.Header) (presented authkey.Presen
 	if found == "" {
 		return authkey.Presented{}, "", c.errMissing()
 	}
-	return authkey.NewPresented(found), scheme, nil
+	if a.credential != "" { // what a stage around this one read stays as it is
+		return authkey.NewPresented(found), scheme, nil
+	}
+	a.credential = found
+	return authkey.PresentedAt(&a.credential), scheme, nil
 }
 
 // wellFormed reports whether a credential is visible ASCII without a comma, which joins two of them.
