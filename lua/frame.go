@@ -24,6 +24,14 @@ func (c *Charge) measure() measure {
 	return measure{c.Algorithm, c.Limit, c.Window, c.Start, c.Burst, c.Change}
 }
 
+// frame returns the one that a charge is told, or the zero one.
+func frame(c *Charge, generation, before int64) Frame {
+	if generation == 0 {
+		return Frame{}
+	}
+	return Frame{generation, before, c.measure()}
+}
+
 // shows reports whether a charge has a frame of its own.
 func (c *Charge) shows() bool {
 	return c.Frame != nil && c.Frame.Generation != 0 && c.Frame.of == c.measure()

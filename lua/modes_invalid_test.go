@@ -41,14 +41,14 @@ func TestModesRefuseNumbers(t *testing.T) {
 			admit(t, conn, lua.Check{ID: "a", Charges: []lua.Charge{c}})
 			c.Lease = 0
 			admit(t, conn, lua.Check{Charges: []lua.Charge{c}})
-			keys := []string{c.Key, lua.HoldsKey(c.Key)}
+			keys := []string{c.Key, lua.CountKey(c.Key), lua.HoldsKey(c.Key)}
 			before := dumps(t, rdb, keys)
 			good := []any{0, 0, 0, int64(lua.MaxTime), string(mode), "a", "-", 1, "f", 10, 3_600_000_000, "-", "-", 60_000_000, 3, 3}
 			for _, field := range fields {
 				for _, word := range slices.Concat(words, field.more) {
 					args := slices.Clone(good)
 					args[field.at] = word
-					got, err := script.Run(t.Context(), rdb, keys, args...).Int64Slice()
+					got, err := script.Run(t.Context(), rdb, keys, append(noPlain, args...)...).Int64Slice()
 					if err != nil || len(got) != 2 || got[1] != int64(lua.Invalid) {
 						t.Errorf("%s, %s=%q: %v, %v; want status 3", mode, field.name, fmt.Sprint(word), got, err)
 					}
@@ -58,7 +58,7 @@ func TestModesRefuseNumbers(t *testing.T) {
 				t.Errorf("%s: %q became %q", mode, before, after)
 			}
 			// And what is no nonsense does what it says, unless it is a peek.
-			if got, err := script.Run(t.Context(), rdb, keys, good...).Int64Slice(); err != nil || got[1] != int64(lua.Allowed) || got[2] < 1 {
+			if got, err := script.Run(t.Context(), rdb, keys, append(noPlain, good...)...).Int64Slice(); err != nil || got[1] != int64(lua.Allowed) || got[2] < 1 {
 				t.Errorf("%s: %v, %v; want it done", mode, got, err)
 			}
 			if after := dumps(t, rdb, keys); (after == before) != (mode == lua.Peek) {

@@ -131,6 +131,14 @@ func (m *model) refuses(token *lua.Token) bool {
 	return false
 }
 
+// turn tells whether a check is done with the plain ones, or after them.
+func turn(c *lua.Check) int {
+	if c.Mode == lua.Take && (c.Token == nil || c.Token.ID+c.Token.Subject+c.Token.Session+c.Token.Client == "") {
+		return 0
+	}
+	return 1
+}
+
 // ask puts several tokens into one call, and compares the answers and the counts.
 func (m *model) ask(t *rapid.T, counted map[string]int64, answered *[lua.Revoked + 1]int) {
 	checks := make([]lua.Check, rapid.IntRange(1, 4).Draw(t, "checks"))
@@ -142,6 +150,7 @@ func (m *model) ask(t *rapid.T, counted map[string]int64, answered *[lua.Revoked
 		charge.Limit = lua.MaxUnits
 		c.Charges = []lua.Charge{charge}
 	}
+	slices.SortStableFunc(checks, func(a, b lua.Check) int { return cmp.Compare(turn(&a), turn(&b)) })
 	for i, a := range admitRapid(t, m.conn, checks) {
 		want := lua.Allowed
 		if m.refuses(checks[i].Token) {

@@ -96,7 +96,7 @@ func TestRevokedNumbers(t *testing.T) {
 		revoke(t, conn, org, lua.Revocation{Name: subject, Before: 1})
 		run := func(names, issued any) ([]int64, error) {
 			args := []any{0, names, issued, subject.Field(), 0, int64(lua.MaxTime), "charge", "-", "-", 0}
-			return script.Run(t.Context(), rdb, []string{lua.RevokedKey(org)}, args...).Int64Slice()
+			return script.Run(t.Context(), rdb, []string{lua.RevokedKey(org)}, append(noPlain, args...)...).Int64Slice()
 		}
 		if got, err := run(1, 1); err != nil || !slices.Equal(got[1:], []int64{int64(lua.Allowed)}) {
 			t.Errorf("as it should be: %v, %v; want it allowed", got, err)
