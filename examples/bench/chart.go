@@ -61,14 +61,14 @@ type note struct {
 }
 
 // panels are the tables that the chart shows, of those that were made.
-func panels() []struct{ table, title string } {
+func panels(projects int) []struct{ table, title string } {
 	return []struct{ table, title string }{
-		{allowed(128, 1000), "Checks a second, 128 callers, 1,000 keys"},
+		{allowed(128, projects), "Checks a second, 128 callers, 1,000 keys"},
 		{allowed(128, 1), "Checks a second, 128 callers, one key"},
-		{allowed(16, 1000), "Checks a second, 16 callers, 1,000 keys"},
-		{allowed(1, 1000), "Checks a second, one caller, 1,000 keys"},
-		{fmt.Sprintf(tableDenied, 128, 1000), "Refusals a second, 128 callers, 1,000 keys"},
-		{fmt.Sprintf(tableCluster, 128, 1000), "Checks a second on a cluster of three masters, 128 callers, 1,000 keys"},
+		{allowed(16, projects), "Checks a second, 16 callers, 1,000 keys"},
+		{allowed(1, projects), "Checks a second, one caller, 1,000 keys"},
+		{fmt.Sprintf(tableDenied, 128, projects), "Refusals a second, 128 callers, 1,000 keys"},
+		{fmt.Sprintf(tableCluster, 128, projects), "Checks a second on a cluster of three masters, 128 callers, 1,000 keys"},
 	}
 }
 
@@ -77,7 +77,7 @@ func chart(r *report) ([]byte, error) {
 	d := drawing{
 		Width: chartLeft + plotWidth + labelWidth, Left: chartLeft, TitleX: 20 - chartLeft, LabelX: plotWidth + 10, BarHeight: barHeight,
 	}
-	for _, p := range panels() {
+	for _, p := range panels(r.Projects) {
 		if t := result.Find(r.Tables, p.table); t != nil {
 			d.add(t, fmt.Sprintf("%s, against %s", p.title, t.Base))
 		}

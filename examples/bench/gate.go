@@ -39,11 +39,7 @@ func (b *bench) gate(ctx context.Context) error {
 
 // steps adds a table in which all are compared with the first.
 func (b *bench) steps(ctx context.Context, name, note string, steps []inprocess.Step) error {
-	length := 200 * time.Millisecond
-	if b.short {
-		length = 20 * time.Millisecond
-	}
-	table, err := inprocess.Run(ctx, b.rounds, length, steps)
+	table, err := inprocess.Run(ctx, b.rounds, b.step, steps)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/tollgate-go/tollgate/examples/bench/internal/httpload"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/service"
@@ -14,7 +13,7 @@ const tableHTTP = "HTTP: %d connections, keys %d"
 // whole compares whole HTTP services under load.
 func (b *bench) whole(ctx context.Context) error {
 	return b.standalone(ctx, func(s *stand) error {
-		setting := httpload.Setting{Conns: 64, Rounds: b.rounds, Warm: max(b.http/4, 300*time.Millisecond), For: b.http}
+		setting := httpload.Setting{Conns: 64, Rounds: b.rounds, Warm: max(b.http/4, b.warm), For: b.http}
 		table, err := httpload.Run(ctx, setting, s.watch, s.setup(), []string{
 			service.NameBare, service.NameStrict, service.NameLeased, service.NameRedisRate, service.NameNaive, service.NameGin, service.NameEchoAll,
 		})

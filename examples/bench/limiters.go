@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,7 +25,7 @@ const (
 func (b *bench) limiter(ctx context.Context) error {
 	return b.standalone(ctx, func(s *stand) error {
 		all := []contest.Contestant{
-			rival.RedisRate(s.place), rival.Strict(s.place, s.tenants), rival.GCRA(s.place, s.tenants),
+			rival.RedisRate(s.place), rival.Strict(s.place, s.tenants), rival.Leased(s.place, s.tenants), rival.GCRA(s.place, s.tenants),
 			rival.RedisRateAutoPipeline(s.place), rival.Throttled(s.place), rival.Ulule(s.place), rival.Httprate(s.place),
 			rival.Rueidis(s.place), rival.Naive(s.place), rival.EvalSha(s.place), rival.EvalShaAutoPipeline(s.place), rival.Ping(s.place),
 		}
@@ -43,8 +42,8 @@ func (b *bench) limiter(ctx context.Context) error {
 func (b *bench) denied(ctx context.Context) error {
 	return b.standalone(ctx, func(s *stand) error {
 		all := []contest.Contestant{
-			rival.RedisRate(s.place), rival.Strict(s.place, s.tenants), rival.RedisRateAutoPipeline(s.place), rival.Throttled(s.place),
-			rival.Ulule(s.place), rival.Httprate(s.place), rival.Rueidis(s.place), rival.EvalShaAutoPipeline(s.place),
+			rival.RedisRate(s.place), rival.Strict(s.place, s.tenants), rival.Remembering(s.place, s.tenants),
+			rival.RedisRateAutoPipeline(s.place), rival.Throttled(s.place), rival.Ulule(s.place), rival.Httprate(s.place), rival.Rueidis(s.place), rival.EvalShaAutoPipeline(s.place),
 		}
 		return s.compare(ctx, tableDenied, contest.Denying, all)
 	})
@@ -122,13 +121,7 @@ func (s *stand) compare(ctx context.Context, name string, limits contest.Limits,
 }
 
 func (b *bench) setting(callers, keys int, limits contest.Limits) contest.Setting {
-	s := contest.Setting{
-		Callers: callers, Keys: keys, Limits: limits, Rounds: b.rounds, Warm: 150 * time.Millisecond, For: 400 * time.Millisecond,
-	}
-	if b.short {
-		s.Warm, s.For = 50*time.Millisecond, 100*time.Millisecond
-	}
-	return s
+	return contest.Setting{Callers: callers, Keys: keys, Limits: limits, Rounds: b.rounds, Warm: b.warm, For: b.length}
 }
 
 // contest adds a table in which all are compared with the first.

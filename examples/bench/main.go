@@ -40,6 +40,9 @@ type options struct {
 	orgs      int
 	http      time.Duration
 	json, svg string
+
+	warm, length time.Duration // of each run of a limiter: not counted, then counted
+	step         time.Duration // how long a step in process is done in a round
 }
 
 // bench is a run of the benchmark.
@@ -79,7 +82,11 @@ func main() {
 	flag.StringVar(&o.json, "json", "result.json", "the file for the figures; empty for none")
 	flag.StringVar(&o.svg, "svg", "chart.svg", "the file for the chart; empty for none")
 	flag.Parse()
-	o.projects = 1000
+	o.projects, o.warm, o.length, o.step = 1000, 150*time.Millisecond, 400*time.Millisecond, 200*time.Millisecond
+	if o.short {
+		o.warm, o.length, o.step = 50*time.Millisecond, 100*time.Millisecond, 20*time.Millisecond
+		o.rounds, o.http = min(o.rounds, 3), min(o.http, 500*time.Millisecond)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := o.validate(names)
 	if err == nil {
@@ -114,9 +121,6 @@ func (o *options) validate(names []string) error {
 
 // run runs the parts that are asked for and tells what they came to.
 func (b *bench) run(ctx context.Context) error {
-	if b.short {
-		b.rounds, b.http = min(b.rounds, 3), min(b.http, 500*time.Millisecond)
-	}
 	version, err := redisVersion(ctx)
 	if err != nil {
 		return err

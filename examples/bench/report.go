@@ -10,15 +10,19 @@ import (
 
 // report is what result.json holds: every sample, so that any other ratio can be worked out.
 type report struct {
-	Machine machine.Machine `json:"machine"`
-	Rounds  int             `json:"rounds"`
-	Tables  []*result.Table `json:"tables"`
-	Targets []target        `json:"targets"`
+	Machine  machine.Machine `json:"machine"`
+	Rounds   int             `json:"rounds"`
+	Projects int             `json:"projects"`
+	Orgs     int             `json:"orgs"`
+	Tables   []*result.Table `json:"tables"`
+	Targets  []target        `json:"targets"`
 }
 
 // finish prints the targets and writes the files that are asked for.
 func (b *bench) finish() error {
-	r := &report{Machine: b.machine, Rounds: b.rounds, Tables: b.tables, Targets: targets(b.tables)}
+	r := &report{
+		Machine: b.machine, Rounds: b.rounds, Projects: b.projects, Orgs: b.orgs, Tables: b.tables, Targets: targets(b.tables, b.projects),
+	}
 	if err := writeTargets(b.out, r.Targets); err != nil {
 		return err
 	}

@@ -24,16 +24,21 @@ type Setting struct {
 }
 
 // Run puts services under load in each round, in an order that rotates, each in a fresh process, and returns a row for
-// each of them, without a Name.
-func Run(ctx context.Context, s Setting, redis *contest.Watch, setup service.Setup, names []string) (*result.Table, error) {
-	table := &result.Table{By: result.Rate}
+// each of them, without a Name. What loads them is one process.
+func Run(ctx context.Context, s Setting, redis *contest.Watch, setup service.Setup, names []string) (table *result.Table, err error) {
+	client, err := start(ctx, loads, "GOMAXPROCS=1") // it is to take as little of the machine as it can
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, client.stop()) }()
+	table = &result.Table{By: result.Rate}
 	for _, name := range names {
 		table.Rows = append(table.Rows, &result.Row{Name: name})
 	}
 	for round := range s.Rounds {
 		for i := range names {
 			name := names[(i+round)%len(names)]
-			sample, status, err := once(ctx, s, redis, setup, name)
+			sample, status, err := once(ctx, s, redis, setup, client, name)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
@@ -47,17 +52,12 @@ func Run(ctx context.Context, s Setting, redis *contest.Watch, setup service.Set
 }
 
 // once runs one service, and tells a status other than 200 that it answered with.
-func once(ctx context.Context, s Setting, redis *contest.Watch, setup service.Setup, name string) (sample result.Sample, status int, err error) {
+func once(ctx context.Context, s Setting, redis *contest.Watch, setup service.Setup, client *child, name string) (sample result.Sample, status int, err error) {
 	server, err := start(ctx, serves)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	client, err := start(ctx, loads, "GOMAXPROCS=1") // it is to take as little of the machine as it can
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() { err = errors.Join(err, client.stop()) }()
 	var at served
 	if err := server.ask(serving{name, setup}, &at); err != nil || at.Error != "" {
 		return nil, 0, errors.Join(err, said(at.Error))

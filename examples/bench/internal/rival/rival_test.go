@@ -12,7 +12,8 @@ import (
 
 func limiters(p rival.Place, t *rival.Tenants) []contest.Contestant {
 	return []contest.Contestant{
-		rival.Strict(p, t), rival.RedisRate(p), rival.RedisRateAutoPipeline(p), rival.Throttled(p), rival.Ulule(p), rival.Httprate(p),
+		rival.Strict(p, t), rival.Remembering(p, t), rival.LimitAlone(p, t),
+		rival.RedisRate(p), rival.RedisRateAutoPipeline(p), rival.Throttled(p), rival.Ulule(p), rival.Httprate(p),
 		rival.Rueidis(p), rival.EvalSha(p), rival.EvalShaAutoPipeline(p), rival.Naive(p),
 	}
 }
@@ -72,7 +73,7 @@ func TestStandalone(t *testing.T) {
 		allow(t, c)
 		deny(t, c)
 	}
-	for _, c := range []contest.Contestant{rival.GCRA(p, tenants), rival.Three(p, tenants), rival.RedisRateThree(p), rival.Ping(p)} {
+	for _, c := range []contest.Contestant{rival.Leased(p, tenants), rival.GCRA(p, tenants), rival.Three(p, tenants), rival.RedisRateThree(p), rival.Ping(p)} {
 		allow(t, c)
 	}
 }

@@ -20,6 +20,8 @@ const (
 	NameLeased = "tollgate leased"
 	NameGCRA   = "tollgate GCRA"
 	NameThree  = "tollgate, 3 policies"
+	// NameRemembering refuses from memory.
+	NameRemembering = "tollgate, WithRefusals"
 )
 
 // minute is the policy that the orgs' overrides raise.
@@ -30,10 +32,18 @@ const minute = "minute"
 func StrictPolicy() ratelimit.Policy { return ratelimit.PerMinute(1).Named(minute) }
 
 // LeasedPolicy is StrictPolicy with units taken ahead.
-func LeasedPolicy() ratelimit.Policy { return StrictPolicy() }
+func LeasedPolicy() ratelimit.Policy { return StrictPolicy().Ahead(100) }
 
 // Strict checks a sliding window over a minute, exactly: each check is counted in Redis before it is answered.
 func Strict(p Place, t *Tenants) contest.Contestant { return ours(p, t, NameStrict, StrictPolicy()) }
+
+// Remembering is Strict, and refuses from memory what Redis refused at most 100 ms ago.
+func Remembering(p Place, t *Tenants) contest.Contestant {
+	return oursWith(p, t, NameRemembering, []ratelimit.Option{ratelimit.WithRefusals(100 * time.Millisecond)}, StrictPolicy())
+}
+
+// Leased is Strict with up to 100 units of each key taken ahead: most checks are answered from memory.
+func Leased(p Place, t *Tenants) contest.Contestant { return ours(p, t, NameLeased, LeasedPolicy()) }
 
 // GCRA checks what redis_rate does, by the same algorithm.
 func GCRA(p Place, t *Tenants) contest.Contestant {
@@ -47,19 +57,25 @@ func Three(p Place, t *Tenants) contest.Contestant {
 
 const nameAlone = "limit alone"
 
-// LimitAlone checks a leased limit, or refuses, and counts no usage.
-func LimitAlone(p Place, t *Tenants) contest.Contestant { return ours(p, t, nameAlone, LeasedPolicy()) }
+// LimitAlone checks a leased limit, or refuses from memory for a second, and counts no usage.
+func LimitAlone(p Place, t *Tenants) contest.Contestant {
+	return oursWith(p, t, nameAlone, []ratelimit.Option{ratelimit.WithRefusals(time.Second)}, LeasedPolicy())
+}
 
 // ours does the whole work of a request on a service with keys: its policies after the org's overrides, the epochs of
 // its key and its overrides compared in the same call, and its usage counted.
 func ours(p Place, t *Tenants, name string, allowing ...ratelimit.Policy) contest.Contestant {
+	return oursWith(p, t, name, nil, allowing...)
+}
+
+func oursWith(p Place, t *Tenants, name string, opts []ratelimit.Option, allowing ...ratelimit.Policy) contest.Contestant {
 	return contest.Contestant{Name: name, Open: func(_ context.Context, limits contest.Limits, keys int) (*contest.Running, error) {
 		policies := allowing
 		if limits == contest.Denying {
 			policies = []ratelimit.Policy{ratelimit.PerHour(1).Named("denied")}
 		}
 		g := &gate{tenants: t, rdb: p.Client(), uncounted: name == nameAlone}
-		if err := g.open(name, policies, keys); err != nil {
+		if err := g.open(name, policies, keys, opts); err != nil {
 			return nil, errors.Join(err, g.rdb.Close())
 		}
 		return &contest.Running{Caller: g.caller, Close: g.close}, nil
@@ -78,8 +94,8 @@ type gate struct {
 	uncounted bool
 }
 
-func (g *gate) open(endpoint string, policies []ratelimit.Policy, keys int) (err error) {
-	if g.limiter, err = ratelimit.New(g.rdb); err != nil {
+func (g *gate) open(endpoint string, policies []ratelimit.Policy, keys int, opts []ratelimit.Option) (err error) {
+	if g.limiter, err = ratelimit.New(g.rdb, opts...); err != nil {
 		return err
 	}
 	var charges []ratelimit.Charge
@@ -142,13 +158,5 @@ func (g *gate) caller() contest.Check {
 func (g *gate) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(CloseLimiter(ctx, g.limiter), g.usage.Close(ctx), g.rdb.Close())
-}
-
-// CloseLimiter ends a limiter.
-func CloseLimiter(ctx context.Context, l *ratelimit.Limiter) error {
-	if c, ok := any(l).(interface{ Close(context.Context) error }); ok {
-		return c.Close(ctx)
-	}
-	return nil
+	return errors.Join(g.limiter.Close(ctx), g.usage.Close(ctx), g.rdb.Close())
 }

@@ -56,7 +56,8 @@ func byHand(_ context.Context, s Setup) (*Service, error) {
 	}
 	return mounted(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			who, err := g.keys.Authenticate(r.Context(), authkey.NewPresented(bearerOf(r)))
+			key := bearerOf(r)
+			who, err := g.keys.Authenticate(r.Context(), authkey.PresentedAt(&key))
 			if err != nil {
 				http.Error(w, "unknown key", http.StatusUnauthorized)
 				return
@@ -84,5 +85,5 @@ func limited(s Setup, policy ratelimit.Policy) (*Service, error) {
 func (g *gate) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(rival.CloseLimiter(ctx, g.limiter), g.usage.Close(ctx), g.rdb.Close())
+	return errors.Join(g.limiter.Close(ctx), g.usage.Close(ctx), g.rdb.Close())
 }
