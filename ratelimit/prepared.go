@@ -234,7 +234,9 @@ func (p *Prepared) work(from sources, now int64, decides bool) *worked {
 	}
 	for i := range w.request.Charges {
 		c := &w.request.Charges[i]
-		c.Policy.Monitor = c.Policy.Monitor || monitor
+		if monitor {
+			c.Policy.Monitor = true
+		}
 		e := from.resolve(&w.request, &c.Policy, now)
 		e.unlimited = e.unlimited && decides
 		e.uncounted = e.unlimited || c.Policy.Candidate != "" && !w.request.countable(c)
