@@ -58,6 +58,7 @@ func (m *Meter) Close(ctx context.Context) error {
 		s := &m.shards[i]
 		s.mu.Lock()
 		s.closed = true
+		s.retire()
 		s.mu.Unlock()
 	}
 	m.stop()
@@ -205,7 +206,7 @@ func (m *Meter) freeze(s *shard, a *account) {
 	if len(units) > 0 {
 		a.dueSince = a.since
 	}
-	a.units, a.since = nil, time.Time{}
+	a.units, a.freezing, a.since = nil, units, time.Time{}
 	s.mu.Unlock()
 	names := slices.SortedFunc(maps.Keys(units), func(x, y name) int { return cmp.Compare(x.hour, y.hour) })
 	for len(names) > 0 {
@@ -213,15 +214,27 @@ func (m *Meter) freeze(s *shard, a *account) {
 		for n < min(len(names), lua.MaxUsageEntries) && names[n].hour == hour {
 			n++
 		}
-		batch := lua.UsageBatch{
+		a.due = append(a.due, lua.UsageBatch{
 			Org: a.org, Hour: hour, Process: m.process, Number: m.batches.Add(1),
-			Entries: make([]lua.UsageEntry, n), Keep: m.retention,
-		}
-		for i := range n {
-			batch.Entries[i] = lua.UsageEntry{UsageName: names[i].UsageName, Units: units[names[i]]}
-		}
-		a.due, names = append(a.due, batch), names[n:]
+			Entries: s.take(units, names[:n]), Keep: m.retention,
+		})
+		names = names[n:]
 	}
+	s.mu.Lock()
+	a.freezing = nil
+	s.mu.Unlock()
+}
+
+// take empties some of the cells that are freezing. Few at a time, since whoever records waits for the shard.
+func (s *shard) take(units map[name]*cell, names []name) []lua.UsageEntry {
+	entries := make([]lua.UsageEntry, len(names))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, n := range names {
+		entries[i] = lua.UsageEntry{UsageName: n.UsageName, Units: units[n].empty()}
+		s.frozen += uint64(entries[i].Units)
+	}
+	return entries
 }
 
 // flushed takes off the first batch of an org, which Redis has.
@@ -230,7 +243,7 @@ func (m *Meter) flushed(s *shard, a *account) {
 	defer s.mu.Unlock()
 	for _, e := range a.due[0].Entries {
 		s.flushed += uint64(e.Units)
-		s.pending -= uint64(e.Units)
+		s.frozen -= uint64(e.Units)
 	}
 	m.entries.Add(-int64(len(a.due[0].Entries)))
 	a.shift()
@@ -242,20 +255,21 @@ func (m *Meter) putBack(s *shard, a *account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.units == nil {
-		a.units = make(map[name]int64)
+		a.units = make(map[name]*cell)
 	}
 	for _, e := range a.due[0].Entries {
 		n := name{a.due[0].Hour, e.UsageName}
-		held, ok := a.units[n]
-		if ok {
-			m.entries.Add(-1)
-		}
-		if held > lua.MaxUsageUnits-e.Units {
-			s.dropped += uint64(e.Units)
-			s.pending -= uint64(e.Units)
+		s.frozen -= uint64(e.Units)
+		held := a.units[n]
+		if held == nil {
+			a.units[n] = newCell(n.hour, e.Units)
 			continue
 		}
-		a.units[n] = held + e.Units
+		m.entries.Add(-1)
+		if !held.add(e.Units) {
+			s.dropped += uint64(e.Units)
+			s.spoiled += uint64(e.Units)
+		}
 	}
 	a.since = earliest(a.since, a.dueSince)
 	a.shift()

@@ -48,7 +48,10 @@ var (
 	ErrNotFlushed = errors.New("meter: not flushed")
 )
 
-var _ middleware.Recorder = (*Meter)(nil)
+var (
+	_ middleware.Recorder = (*Meter)(nil)
+	_ middleware.Tallier  = (*Meter)(nil)
+)
 
 // Meter records usage and writes it to Redis; as a Reader it tells what was written. Make it with New and
 // close it. Safe for concurrent use.
@@ -81,17 +84,20 @@ type shard struct {
 	mu       sync.Mutex
 	accounts map[string]*account
 	closed   bool
-	recorded uint64
-	flushed  uint64
-	dropped  uint64
-	pending  uint64
+	// Units. What is in cells is pending too, and what is pending, flushed or spoiled was recorded.
+	frozen  uint64 // pending in batches
+	flushed uint64
+	dropped uint64
+	spoiled uint64 // taken in, and dropped later
 }
 
 // account is what is pending for one org.
 type account struct {
 	org   string
-	units map[name]int64 // being added up
+	units map[name]*cell // being added up
 	since time.Time      // when the oldest of units came
+	// freezing are cells that the running pass makes batches of. Those that it has done are empty.
+	freezing map[name]*cell
 	// due are batches that are frozen, the first perhaps sent; they are the running pass's. dueSince is
 	// when the oldest of them came, zero if there is none.
 	due      []lua.UsageBatch
@@ -134,21 +140,25 @@ func start(reader *Reader, to ledger, c config) *Meter {
 // the years 1970 to 9999 (zero is now); else it counts as invalid. When as many names are pending as
 // WithMaxPending allows, a new one counts without its Source if it can, and else is dropped, as is
 // everything after Close.
-func (m *Meter) Record(u middleware.Usage) {
-	n, ok := m.nameOf(&u)
+func (m *Meter) Record(u middleware.Usage) { m.record(&u) }
+
+// record returns the cell of just this name that it added to; nil if it did not.
+func (m *Meter) record(u *middleware.Usage) *cell {
+	n, ok := m.nameOf(u)
 	if !ok {
 		m.invalid.Add(1)
-		return
+		return nil
 	}
 	s := m.shardOf(u.Org)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || !m.add(s, u.Org, n, u.Units) && !m.addWithoutSource(s, u.Org, n, u.Units) {
-		s.dropped += uint64(u.Units)
-		return
+	if !s.closed {
+		if c := m.add(s, u.Org, n, u.Units); c != nil || m.addWithoutSource(s, u.Org, n, u.Units) {
+			return c
+		}
 	}
-	s.recorded += uint64(u.Units)
-	s.pending += uint64(u.Units)
+	s.dropped += uint64(u.Units)
+	return nil
 }
 
 const (
@@ -174,32 +184,32 @@ func (m *Meter) shardOf(org string) *shard {
 	return &m.shards[int(b[0]-'0')*10+int(b[1]-'0')]
 }
 
-// add reports whether there was room for units of a name. The caller holds the shard.
-func (m *Meter) add(s *shard, org string, n name, units int64) bool {
+// add returns the cell that it added units of a name to; nil if there was no room. The caller holds the shard.
+func (m *Meter) add(s *shard, org string, n name, units int64) *cell {
 	a := s.accounts[org]
 	if a != nil {
-		if held, ok := a.units[n]; ok {
-			if held > lua.MaxUsageUnits-units {
-				return false
+		if c := a.units[n]; c != nil {
+			if !c.add(units) {
+				return nil
 			}
-			a.units[n] = held + units
-			return true
+			return c
 		}
 	}
 	if m.entries.Add(1) > int64(m.maxPending) {
 		m.entries.Add(-1)
-		return false
+		return nil
 	}
 	if a == nil {
 		a = &account{org: org}
 		s.accounts[org] = a
 	}
 	if len(a.units) == 0 {
-		a.units, a.since = make(map[name]int64), m.now()
+		a.units, a.since = make(map[name]*cell), m.now()
 	}
 	n.Source = strings.Clone(n.Source) // it may be a piece of a whole request
-	a.units[n] = units
-	return true
+	c := newCell(n.hour, units)
+	a.units[n] = c
+	return c
 }
 
 // addWithoutSource keeps the count where a client that invents sources has used up the room for names.
@@ -208,7 +218,7 @@ func (m *Meter) addWithoutSource(s *shard, org string, n name, units int64) bool
 		return false
 	}
 	n.Source = ""
-	return m.add(s, org, n, units)
+	return m.add(s, org, n, units) != nil
 }
 
 // Stats counts what a Meter did since it was made, and tells what is pending.
@@ -227,7 +237,7 @@ type Stats struct {
 	Failures map[lua.Class]uint64
 }
 
-// Stats returns the counts. Safe for concurrent use; it takes time with the number of orgs pending, and
+// Stats returns the counts. Safe for concurrent use; it takes time with the number of names pending, and
 // the numbers are not of one instant.
 func (m *Meter) Stats() Stats {
 	stats := Stats{Invalid: m.invalid.Load(), Entries: int(m.entries.Load())}
@@ -235,14 +245,16 @@ func (m *Meter) Stats() Stats {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		stats.Recorded += s.recorded
-		stats.Flushed += s.flushed
-		stats.Pending += s.pending
-		stats.Dropped += s.dropped
-		stats.Orgs += len(s.accounts)
+		pending := s.frozen
 		for _, a := range s.accounts {
 			oldest = earliest(oldest, earliest(a.since, a.dueSince))
+			pending += sum(a.units) + sum(a.freezing)
 		}
+		stats.Recorded += s.flushed + pending + s.spoiled
+		stats.Flushed += s.flushed
+		stats.Pending += pending
+		stats.Dropped += s.dropped
+		stats.Orgs += len(s.accounts)
 		s.mu.Unlock()
 	}
 	if !oldest.IsZero() {
