@@ -43,6 +43,7 @@ func TestQuestionAndIdentity(t *testing.T) {
 		Scopes: []string{"search", "write"}, Products: []string{"maps"},
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Origins:  []string{"*.example.com"}, Method: "remote", ExpiresAt: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC),
+		Notes: new(authkey.Notes),
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("identity\n%+v, want\n%+v", got, want)

@@ -41,6 +41,7 @@ type config struct {
 	decode          DecodeFunc
 	plaintext       bool
 	now             func() time.Time
+	since           func(time.Time) time.Duration
 }
 
 // configure applies options to the defaults, and finds all that is wrong.
@@ -48,7 +49,7 @@ func configure(address string, opts []Option) (config, error) {
 	c := config{
 		transport: http.DefaultTransport, timeout: 250 * time.Millisecond,
 		entries: 10_000, life: 10 * time.Second, negativeEntries: 1024, negativeLife: 2 * time.Second,
-		trips: 5, pause: time.Second, request: post(address), now: time.Now,
+		trips: 5, pause: time.Second, request: post(address), now: time.Now, since: time.Since,
 	}
 	var faults []error
 	for n, opt := range opts {
@@ -185,7 +186,7 @@ func WithClock(now func() time.Time) Option {
 		if now == nil {
 			return fmt.Errorf("%w: WithClock(nil): want a function", authkey.ErrInvalid)
 		}
-		c.now = now
+		c.now, c.since = now, func(t time.Time) time.Duration { return now().Sub(t) }
 		return nil
 	})
 }

@@ -35,17 +35,15 @@ package remotestore
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tollgate-go/tollgate/authkey"
+	"github.com/tollgate-go/tollgate/authkey/internal/cache"
 )
 
 // method is what an Identity says of how it was authenticated.
@@ -54,14 +52,12 @@ const method = "remote"
 // maxKey bounds a key, in bytes. What is longer is not asked about.
 const maxKey = 4 << 10
 
-type sum = [sha256.Size]byte
-
 // Authenticator tells whom a presented key belongs to by asking a service. It is an Authenticator of package
 // middleware. Make it with New. Safe for concurrent use; it has nothing to close but what its transport keeps.
 type Authenticator struct {
 	config
-	good    *lru.Cache[sum, known]
-	bad     *lru.Cache[sum, unknown]
+	good    *cache.Cache[known]
+	bad     *cache.Cache[error]
 	breaker *gobreaker.CircuitBreaker[*authkey.Identity]
 	flights singleflight.Group
 	steps   atomic.Int64 // orders the beginnings of flights and of Refresh calls
@@ -69,15 +65,10 @@ type Authenticator struct {
 	hits, negativeHits, misses, failures atomic.Uint64
 }
 
-// known is what the service said of a good key, unknown of another.
+// known is what the service said of a good key, and when it was asked.
 type known struct {
 	identity *authkey.Identity
-	until    time.Time
-}
-
-type unknown struct {
-	err   error
-	until time.Time
+	asked    time.Time
 }
 
 // New returns an Authenticator that asks the service at an absolute https URL; one with http is for this machine
@@ -88,12 +79,8 @@ func New(url string, opts ...Option) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{config: c}
-	if a.good, err = lru.New[sum, known](c.entries); err == nil {
-		a.bad, err = lru.New[sum, unknown](c.negativeEntries)
-	}
-	if err != nil { // sizes are checked before
-		return nil, fmt.Errorf("%w: %w", authkey.ErrInvalid, err)
+	a := &Authenticator{
+		config: c, good: cache.New[known](c.entries, c.life), bad: cache.New[error](c.negativeEntries, c.negativeLife),
 	}
 	a.breaker = gobreaker.NewCircuitBreaker[*authkey.Identity](gobreaker.Settings{
 		Timeout:      c.pause,
@@ -115,14 +102,13 @@ func (a *Authenticator) Authenticate(ctx context.Context, presented authkey.Pres
 	if err != nil {
 		return nil, err
 	}
-	now := a.now()
-	if held, ok := a.good.Get(key); ok && now.Before(held.until) {
+	if held, age, ok := a.good.Get(&key, a.since); ok {
 		a.hits.Add(1)
-		return admit(held.identity, now)
+		return admit(held.identity, held.asked.Add(age))
 	}
-	if held, ok := a.bad.Get(key); ok && now.Before(held.until) {
+	if refusal, _, ok := a.bad.Get(&key, a.since); ok {
 		a.negativeHits.Add(1)
-		return nil, held.err
+		return nil, refusal
 	}
 	a.misses.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
@@ -169,17 +155,17 @@ func (a *Authenticator) Stats() authkey.Stats {
 }
 
 // sumOf checks what can be checked of a key without I/O, and returns what caches go by, so that none holds a key.
-func sumOf(presented authkey.Presented) (sum, error) {
+func sumOf(presented authkey.Presented) (cache.Sum, error) {
 	key := presented.Reveal()
 	if key == "" || len(key) > maxKey {
-		return sum{}, authkey.ErrMalformed
+		return cache.Sum{}, authkey.ErrMalformed
 	}
 	for i := range len(key) {
 		if key[i] <= ' ' || key[i] > '~' {
-			return sum{}, authkey.ErrMalformed
+			return cache.Sum{}, authkey.ErrMalformed
 		}
 	}
-	return sha256.Sum256([]byte(key)), nil
+	return cache.SumOf(key), nil
 }
 
 // finding is what one request came to.
@@ -205,7 +191,7 @@ func admit(identity *authkey.Identity, now time.Time) (*authkey.Identity, error)
 }
 
 // ask begins a request or joins the one under way for the same key. Its error is that of ctx only.
-func (a *Authenticator) ask(ctx context.Context, key sum, presented authkey.Presented) (*finding, error) {
+func (a *Authenticator) ask(ctx context.Context, key cache.Sum, presented authkey.Presented) (*finding, error) {
 	landing := a.flights.DoChan(string(key[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 		defer cancel()
@@ -220,22 +206,25 @@ func (a *Authenticator) ask(ctx context.Context, key sum, presented authkey.Pres
 }
 
 // fly asks the service, unless the breaker is open, and tells the caches. Entries live from before it was asked.
-func (a *Authenticator) fly(ctx context.Context, key sum, presented authkey.Presented) *finding {
+func (a *Authenticator) fly(ctx context.Context, key cache.Sum, presented authkey.Presented) *finding {
 	found := &finding{began: a.steps.Add(1)}
 	from := a.now()
 	found.identity, found.err = a.breaker.Execute(func() (*authkey.Identity, error) { return a.exchange(ctx, presented) })
 	switch {
 	case found.err == nil:
-		a.bad.Remove(key)
-		a.good.Add(key, known{found.identity, from.Add(a.life)})
+		own := *found.identity // a decoder may return one to many
+		own.Notes = new(authkey.Notes)
+		found.identity = &own
+		a.bad.Drop(&key)
+		a.good.Put(&key, known{found.identity, from}, from, a.since, nil)
 	case errors.Is(found.err, gobreaker.ErrOpenState) || errors.Is(found.err, gobreaker.ErrTooManyRequests):
 		found.err = failed(Open, found.err)
 		a.failures.Add(1)
 	case errors.Is(found.err, authkey.ErrUnavailable):
 		a.failures.Add(1)
 	default:
-		a.good.Remove(key)
-		a.bad.Add(key, unknown{found.err, from.Add(a.negativeLife)})
+		a.good.Drop(&key)
+		a.bad.Put(&key, found.err, from, a.since, nil)
 	}
 	return found
 }

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/tollgate-go/tollgate/middleware"
 )
 
-// BenchmarkRecord adds to names that are pending, one caller and many, of one org and of many.
+// BenchmarkRecord adds to names that are pending, by Record and by tallies, one caller and many, of one org and of many;
+// the clock is read besides, as a request does.
 func BenchmarkRecord(b *testing.B) {
 	for _, orgs := range []int{1, 1000} {
 		m := start(nil, &book{}, defaults())
@@ -15,28 +18,35 @@ func BenchmarkRecord(b *testing.B) {
 		for i := range all {
 			all[i] = fmt.Sprint("org-", i)
 		}
-		record := func(i int) {
-			u := usage(all[i%orgs], 1)
-			u.At = time.Now()
-			m.Record(u)
+		tallies := make([]middleware.Tally, orgs)
+		for i := range all {
+			tallies[i] = m.Tally(usage(all[i], 1))
 		}
-		b.Run(fmt.Sprintf("orgs=%d/now", orgs), func(b *testing.B) {
-			for b.Loop() {
-				_ = time.Now()
-			}
-		})
-		b.Run(fmt.Sprintf("orgs=%d/Record", orgs), func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				record(i)
-			}
-		})
-		b.Run(fmt.Sprintf("orgs=%d/Record-parallel", orgs), func(b *testing.B) {
-			b.RunParallel(func(pb *testing.PB) {
-				for i := 0; pb.Next(); i++ {
-					record(i)
+		for _, who := range []struct {
+			name string
+			do   func(i int)
+		}{
+			{"clock", func(int) { _ = time.Now() }},
+			{"Record", func(i int) {
+				u := usage(all[i], 1)
+				u.At = time.Now()
+				m.Record(u)
+			}},
+			{"Tally", func(i int) { tallies[i].Add(1, time.Now()) }},
+		} {
+			b.Run(fmt.Sprintf("orgs=%d/%s", orgs, who.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					who.do(i % orgs)
 				}
 			})
-		})
+			b.Run(fmt.Sprintf("orgs=%d/%s-parallel", orgs, who.name), func(b *testing.B) {
+				b.RunParallel(func(pb *testing.PB) {
+					for i := 0; pb.Next(); i++ {
+						who.do(i % orgs)
+					}
+				})
+			})
+		}
 	}
 }
