@@ -32,8 +32,6 @@ type Admission struct {
 	presentation  authkey.Presentation // room for the first that there is
 	sources       []Source             // where presented came from
 	chain         *step                // the last step of the stage that is being admitted
-	pending       authkey.Pending      // what is still to check of the identity's token
-	unsure        bool                 // a limiter that was asked for it could not tell
 
 	decision ratelimit.Decision // of the limiter that is being asked
 	results  []ratelimit.Result // of all, never changed in place: others may hold them
@@ -45,11 +43,14 @@ type Admission struct {
 	admitted []admitted // by limiters, in order
 	renewal  *time.Timer
 	every    time.Duration // how often what is held is renewed
-	kept     int           // how many connections were taken over and are open
-	released bool          // nothing is held any more
+	kept     int32         // how many connections were taken over and are open
+	open     int32         // how many stages were admitted and are not done
 
-	open   int // how many stages were admitted and are not done
-	closed bool
+	pending  authkey.Pending // what is still to check of the identity's token
+	unsure   bool            // a limiter that was asked for it could not tell
+	shared   bool            // others may have the admission: see lock
+	closed   bool
+	released bool // nothing is held any more
 
 	firstRan      [4]*step
 	firstResult   [1]ratelimit.Result
@@ -209,14 +210,14 @@ func (a *Admission) removeCredential() {
 		r = new(*r)
 	}
 	without(r, a.config.sources)
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.lock()
+	defer a.unlock()
 	a.request = r
 }
 
 func (a *Admission) setIdentity(identity *authkey.Identity) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.lock()
+	defer a.unlock()
 	a.identity, a.pending, a.unsure = identity, pendingOf(identity), false
 }
 

@@ -43,3 +43,17 @@ func (a *Admission) carry(r *http.Request, endpoint string, config *config) *htt
 	a.copied = *r.WithContext(&a.carrier) // which stays on the stack
 	return &a.copied
 }
+
+// lock guards what others look at. Nobody but who admits the request has its admission until a stage around the handler did,
+// or a timer renews what it holds.
+func (a *Admission) lock() {
+	if a.shared {
+		a.mu.Lock()
+	}
+}
+
+func (a *Admission) unlock() {
+	if a.shared {
+		a.mu.Unlock()
+	}
+}

@@ -10,7 +10,7 @@ import (
 // panicked (status 500) or took the connection over (101). The outermost call counts the usage; what the others say is
 // not looked at.
 func (a *Admission) Done(status int, size int64) {
-	seen, last := a.end()
+	seen, held, last := a.end()
 	if !last {
 		return
 	}
@@ -28,19 +28,22 @@ func (a *Admission) Done(status int, size int64) {
 		}
 		seen.observe(e, seen.began)
 	}
-	a.release()
+	if held {
+		a.release()
+	}
 }
 
 // end closes one stage's passage. With the last one it closes the admission and returns it as it is then,
-// apart from a handler that may go on with it.
-func (a *Admission) end() (_ sight, last bool) {
+// apart from a handler that may go on with it. held tells that something may be held.
+func (a *Admission) end() (_ sight, held, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open--; a.open != 0 {
-		return sight{}, false
+		return sight{}, false, false
 	}
 	a.closed = true
-	return a.sight, true
+	a.released = a.released || a.renewal == nil // what is held is renewed
+	return a.sight, !a.released, true
 }
 
 func (a *Admission) hasRun(s *step) bool { return slices.Contains(a.ran, s) }

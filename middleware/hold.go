@@ -50,8 +50,11 @@ func (a *Admission) remember(config *config, q *question, d *ratelimit.Decision)
 	h := admitted{limit: q.limit, config: config, request: q.Request, at: d.At}
 	lease := h.mark(d.Results)
 	h.request.Hold, h.request.Token = cmp.Or(d.Hold, h.request.Hold), nil // what was taken is settled, whoever is revoked
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	if lease > 0 && !a.shared {
+		a.shared = true
+	}
+	a.lock()
+	defer a.unlock()
 	if a.released { // the request was given up while the limiter was asked
 		abandon(h.limit, h.request, 0)
 		return

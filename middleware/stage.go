@@ -90,21 +90,32 @@ func (s *step) admitTo(a *Admission, header http.Header, r *http.Request, endpoi
 		}
 		return nil, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed { // meanwhile
+	if !a.opened() { // a stage around this one is done meanwhile
 		return nil, errUnavailable(errDone)
+	}
+	if !a.shared { // from here on it is
+		a.shared = true
+	}
+	return a, nil
+}
+
+// opened hands the admission on, unless it is closed.
+func (a *Admission) opened() bool {
+	a.lock()
+	defer a.unlock()
+	if a.closed {
+		return false
 	}
 	a.open++
 	a.began = a.now()
-	return a, nil
+	return true
 }
 
 // enter brings the request as the stage was given it. A stage within one that is done, because a handler
 // outlived it, lets nothing pass.
 func (a *Admission) enter(s *step, r *http.Request, endpoint string) *Error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.lock()
+	defer a.unlock()
 	if a.closed {
 		return errUnavailable(errDone)
 	}
@@ -116,8 +127,8 @@ func (a *Admission) enter(s *step, r *http.Request, endpoint string) *Error {
 }
 
 func (a *Admission) enterStep(s *step) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.lock()
+	defer a.unlock()
 	a.config = s.config
 	if a.began.IsZero() && a.watched() { // which it was not around this step
 		a.began = time.Now()
@@ -125,8 +136,8 @@ func (a *Admission) enterStep(s *step) {
 }
 
 func (a *Admission) refuse() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.lock()
+	defer a.unlock()
 	a.refused = true
 }
 
@@ -162,8 +173,8 @@ func (s *step) admit(a *Admission, header http.Header) *Error {
 			return err
 		}
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.lock()
+	defer a.unlock()
 	a.ran = append(a.ran, s)
 	return nil
 }
