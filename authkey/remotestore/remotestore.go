@@ -224,7 +224,7 @@ func (a *Authenticator) fly(ctx context.Context, key cache.Sum, presented authke
 		a.failures.Add(1)
 	default:
 		a.good.Drop(&key)
-		a.bad.Put(&key, found.err, from, a.since, nil)
+		_ = a.bad.Put(&key, found.err, from, a.since, nil)
 	}
 	return found
 }

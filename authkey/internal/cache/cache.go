@@ -61,7 +61,8 @@ type node[V any] struct {
 // some 100 for each that is there, besides the value.
 func New[V any](most int, life time.Duration) *Cache[V] {
 	log := bits.Len(uint(max(most, 1) - 1))
-	return &Cache[V]{life: life, most: most, lists: make([]link[V], 1<<log), factor: rand.Uint64() | 1, shift: 64 - log}
+	factor := rand.Uint64() | 1 //nolint:gosec // seeded at random, and shown to nobody
+	return &Cache[V]{life: life, most: most, lists: make([]link[V], 1<<log), factor: factor, shift: 64 - log}
 }
 
 // Get returns what is held under a sum, while it lasts, and how long ago it was true. No allocation.
