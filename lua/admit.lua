@@ -143,7 +143,7 @@ local function plain(check)
     local t, u = byte(shape, check[1] + 2 * i - 1, check[1] + 2 * i)
     t = terms[t]
     local p = {
-      kind = t.kind, algorithm = algorithms[t.kind], limit = t.limit, window = t.window, extra = integer(t.extra, 0, TIME),
+      kind = t.kind, mark = t.mark, algorithm = algorithms[t.kind], limit = t.limit, window = t.window, extra = integer(t.extra, 0, TIME),
       change = integer(t.change, KEEP, RESET), units = u > 0 and u or integer(next_arg(), 0, LIMIT), key = next_key(),
     }
     p.count = next_key()

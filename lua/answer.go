@@ -141,10 +141,10 @@ func (r *replied) later(ask *asked) {
 		a.Status, a.Fits = Invalid, 0
 		return
 	}
-	for i := range ask.check.Charges {
+	for range ask.check.Charges {
 		v := r.take(stateLen + 1)
 		a.States = append(a.States, State{
-			Done: v[0], Start: v[1], Window: v[2], Current: v[3], Previous: v[4], Ends: v[5], Was: v[6], Change: Change(v[7]), Frame: frame(&ask.check.Charges[i], v[8], v[9]),
+			Done: v[0], Start: v[1], Window: v[2], Current: v[3], Previous: v[4], Ends: v[5], Was: v[6], Change: Change(v[7]), Frame: Frame{v[8], v[9]},
 		})
 	}
 	a.decided(ask.times)

@@ -49,7 +49,8 @@ type terms struct {
 
 func (t *terms) equal(check *Check, c *Charge) bool {
 	o := t.charge
-	return o.measure() == c.measure() && t.check.From == check.From && *t.check.until() == *check.until()
+	return o.Limit == c.Limit && o.Window == c.Window && o.Algorithm == c.Algorithm && o.Start == c.Start && o.Burst == c.Burst &&
+		o.Change == c.Change && t.check.From == check.From && *t.check.until() == *check.until()
 }
 
 // shape is what the script reads byte by byte.

@@ -4,17 +4,18 @@
 --
 -- FRAME  Most checks add to a count and change nothing else of a state. Where a caller asks for it, that number is kept
 --        in a key of its own, as generation * 2^31 + count, and the caller remembers the frame: the generation, and what
---        else decides. The state knows the generation too. One INCRBY then charges, and tells whether the frame was the
+--        else decides. The generation is worked out of that and of the terms, so that those that are equal are the same, and the
+--        state knows it too. One INCRBY then charges, and tells whether the frame was the
 --        present one; if not, it is taken back. Whatever else is done to the state ends the frame (state.lua), so a
 --        count never holds on to what has changed. What is counted, and what the caller remembers as `before`:
---          's'       the units of this window; those of the one before. The generation is 256 * (number of the
---                    window % 2^14) + what tells those of the one before apart
+--          's'       the units of this window; those of the one before
 --          'f', 'c'  the units of the window; when it began
 --          'g'       the microseconds from a time until the bucket is empty; that time, which lies not behind, nor
 --                    LATEST before now
 
 local LIMIT, WINDOW, LEASE, TIME = 999999999999999, 34560000000000, 86400000000, 9007199254740991
 local FRAME, FRAMED = 2147483648, 1073741824 -- where the generation begins; the most that is framed
+local GENERATIONS = 4194301 -- a prime: none is larger, and the largest leaves a count below 2^53
 local LATEST = 3000000 -- a bucket is kept for so long after its state was written, and until it is empty
 local call, pcall, byte, floor, tonumber = redis.call, redis.pcall, string.byte, math.floor, tonumber
 local now = redis.call('TIME')
@@ -61,6 +62,16 @@ for i = 1, tonumber(next_arg()) do
   stamps[i], late[i] = stored, keys ~= '-' and keys ~= stored[1] or limits ~= '-' and limits ~= stored[2]
 end
 
+-- mark returns what the terms of a frame come to.
+local function mark(t)
+  local number = t.kind == 's' and floor(now / t.window) or 0
+  return ((byte(t.kind) or 0) * 11 + t.limit % GENERATIONS * 31 + t.window % GENERATIONS * 1009 + (tonumber(t.extra) or 3) % GENERATIONS * 7919
+    + (tonumber(t.change) or 4) * 104729 + number % GENERATIONS * 257) % GENERATIONS
+end
+
+-- generation returns that of a frame.
+local function generation(marked, before) return (marked + before % GENERATIONS * 65537) % GENERATIONS + 1 end
+
 -- The terms: what policies come to, for all checks that have them.
 local terms = {}
 for i = 1, tonumber(next_arg()) do
@@ -71,9 +82,9 @@ for i = 1, tonumber(next_arg()) do
   t.valid = t.limit and t.window and from and till and (t.extra == '-' or integer(t.extra, 0, TIME))
     and (t.change == '-' or integer(t.change, 0, 3))
   t.current = t.valid and now >= from and now < till
-  t.step, t.room = 1, t.limit -- what a unit counts, and how much may be counted
+  t.step, t.room, t.mark = 1, t.limit, t.valid and mark(t) -- what a unit counts, and how much may be counted
   if t.valid and t.kind == 's' then
-    t.number, t.left = floor(now / t.window) % 16384, t.window - now % t.window
+    t.left = t.window - now % t.window
   elseif t.valid and t.kind == 'g' then
     t.step = t.window / math.max(t.limit, 1)
     t.room = t.step * (integer(t.extra, 0, LIMIT) or 0)
@@ -83,7 +94,7 @@ end
 
 -- What is asked of the policies of the check at hand.
 local n, times = 0, 1
-local term, units, count, generation, before, extra, after, done = {}, {}, {}, {}, {}, {}, {}, {}
+local term, units, count, shown, before, extra, after, done = {}, {}, {}, {}, {}, {}, {}, {}
 
 -- read reads the policies of a check from the shape.
 local function read(at)
@@ -91,7 +102,7 @@ local function read(at)
     local t, u = byte(shape, at + 1, at + 2)
     at, t = at + 2, terms[t]
     term[i], units[i] = t, u > 0 and u or integer(next_arg(), 0, LIMIT)
-    count[i], generation[i], before[i] = KEYS[key + 2], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+    count[i], shown[i], before[i] = KEYS[key + 2], tonumber(ARGV[arg + 1]), integer(ARGV[arg + 2], 0, TIME)
     key, arg = key + 2, arg + 2
   end
   return at
@@ -113,12 +124,11 @@ end
 local function used(i, value, sum)
   local t, begun = term[i], before[i]
   if t.kind == 's' then
-    if floor(generation[i] / 256) ~= t.number then return end
     return begun > 0 and value + share(begun, t.left, t.window) or value, value
   elseif t.kind == 'g' then
     if now < begun or now >= begun + LATEST then return end
     local ahead = begun + value - now
-    if ahead < sum then -- it was empty
+    if ahead < sum and sum > 0 then -- it was empty
       extra[i], ahead = sum - ahead, sum
       value = call('INCRBY', count[i], extra[i]) % FRAME
     end
@@ -133,7 +143,8 @@ end
 local function charge()
   local fits = times
   for i = 1, n do
-    local t, g = term[i], generation[i]
+    local t = term[i]
+    local g = shown[i] and before[i] and generation(t.mark, before[i])
     local sum = units[i] * times * t.step
     local value = g and t.room > 0 and sum <= FRAMED and sum % 1 == 0 and pcall('INCRBY', count[i], sum)
     if type(value) ~= 'number' then uncount(i - 1, times); return false end

@@ -87,7 +87,7 @@ local function load(p)
 end
 
 -- frame has a state keep its frame with the next write, or begin one, if it is one that can have one: that was changed
--- by nothing, and of few enough units. A frame is kept for a second, so that `at` is never much older than a charge.
+-- by nothing, and of few enough units. A bucket's is kept for a second, so that `at` is never much older than a charge.
 local function frame(p, s)
   local limit, start = p.capacity, s.start
   if p.kind == 'g' then
@@ -100,14 +100,12 @@ local function frame(p, s)
     or limit > FRAMED or s.current > FRAMED or p.kind == 's' and s.previous > FRAMED then
     return
   end
-  if p.kind == 's' then
-    s.generation = math.floor(start / p.window) % 16384 * 256 + s.previous % 251 + 1
-  elseif p.kind ~= 'g' then
-    s.generation = start % 1048575 + 1
-  elseif s.framed and now >= s.at and now < s.at + 1000000 then
+  if p.kind ~= 'g' then
+    s.generation = generation(p.mark, p.kind == 's' and s.previous or start)
+  elseif s.framed and s.framed == generation(p.mark, s.at) and now >= s.at and now < s.at + 1000000 then
     s.generation = s.framed
   else
-    s.generation = now % 1048575 + 1
+    s.generation = generation(p.mark, now)
   end
 end
 
