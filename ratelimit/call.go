@@ -27,7 +27,6 @@ type call struct {
 	behind *call // one of those
 	batch  int
 	flight atomic.Pointer[flight]
-	number atomic.Uint64 // of the flight, when it took the call
 
 	told  atomic.Bool   // somebody has the last word: the queue, or the caller who left
 	gone  atomic.Bool   // the caller left
@@ -144,14 +143,11 @@ func (c *call) wait(ctx context.Context, q *queue, left time.Duration) error {
 	case <-c.timer.C:
 		cause = errLate
 	}
-	f, number := c.flight.Load(), c.number.Load()
 	if !c.told.CompareAndSwap(false, true) {
 		<-c.done // just now
 		return nil
 	}
 	c.gone.Store(true)
-	if cause == errLate { //nolint:errorlint // it is that very one
-		q.giveUp(f, number)
-	}
+	q.giveUp()
 	return cause
 }

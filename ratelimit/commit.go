@@ -3,10 +3,9 @@ package ratelimit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -33,9 +32,9 @@ type queue struct {
 
 	mu      sync.Mutex
 	waiting []*call
-	flying  int  // flights that are not given up
-	late    int  // flights that are
-	crowded bool // the last flight had several calls
+	flights []*flight // those under way that are not given up
+	late    int       // how many are
+	crowded bool      // the last flight had several calls
 	closed  bool
 	idle    chan struct{} // closed when nothing waits or flies any more, once closed
 }
@@ -55,15 +54,11 @@ type flight struct {
 	open     [bucket.Count + 1]int // of each bucket, and of all: the place of its last batch, from 1
 	errs     []error
 	shared   lua.Answer
-	number   atomic.Uint64 // of the calls that it is under way with; no two flights have one
-	given    atomic.Uint64 // the number that it was given up with
+	given    bool // up
 }
 
 // flights are those that ended, to be used again.
 var flights sync.Pool
-
-// numbers counts the calls of all flights.
-var numbers atomic.Uint64
 
 // Deadline is when those who wait will have gone.
 func (f *flight) Deadline() (time.Time, bool) { return f.deadline, true }
@@ -79,21 +74,22 @@ func (q *queue) add(c *call) error {
 		return errFull
 	}
 	q.waiting = append(q.waiting, c)
-	if q.flying < q.inFlight {
-		q.take()
-	}
+	q.take()
 	return nil
 }
 
-// take begins a flight. The caller holds mu.
+// take begins one more flight, if one may be. The caller holds mu.
 func (q *queue) take() {
-	q.flying++
+	if len(q.flights) == q.inFlight {
+		return
+	}
 	f, _ := flights.Get().(*flight)
 	if f == nil {
 		f = &flight{Context: context.Background()}
 		f.fly = func() { f.of.fly(f) } // once for all that it will carry
 	}
-	f.of = q
+	f.of, f.given, f.deadline = q, false, time.Now().Add(q.timeout)
+	q.flights = append(q.flights, f)
 	go f.fly()
 }
 
@@ -114,14 +110,12 @@ func (q *queue) seal(f *flight) bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if number := f.number.Load(); number != 0 && f.given.Load() == number {
-		f.number.Store(0)
+	if f.given {
 		q.late--
 		q.rest()
 		return false
 	}
 	f.reset()
-	f.number.Store(numbers.Add(1))
 	taken := 0
 	for _, c := range q.waiting {
 		if !c.gone.Load() && !q.board(f, c) {
@@ -134,8 +128,7 @@ func (q *queue) seal(f *flight) bool {
 	clear(q.waiting[left:])
 	q.waiting = q.waiting[:left]
 	if len(f.calls) == 0 {
-		f.number.Store(0)
-		q.flying--
+		q.flights = slices.DeleteFunc(q.flights, func(other *flight) bool { return other == f })
 		q.rest()
 		return false
 	}
@@ -151,7 +144,7 @@ func (q *queue) crowds() bool {
 
 // rest tells Close that nothing is under way. The caller holds mu.
 func (q *queue) rest() {
-	if q.closed && q.flying == 0 && q.late == 0 {
+	if q.closed && len(q.flights) == 0 && q.late == 0 {
 		select {
 		case <-q.idle:
 		default:
@@ -167,7 +160,6 @@ func (q *queue) board(f *flight, c *call) bool {
 	if first := p.first.Load(); first != nil && first.flight.Load() == f && first.equal(c) && first.times < lua.MaxTimes {
 		c.behind, first.behind = first.behind, c
 		first.times++
-		c.number.Store(f.number.Load())
 		c.flight.Store(f)
 		return true
 	}
@@ -175,7 +167,6 @@ func (q *queue) board(f *flight, c *call) bool {
 		return false
 	}
 	f.calls = append(f.calls, c)
-	c.number.Store(f.number.Load())
 	c.flight.Store(f)
 	if c.check.Mergeable() {
 		p.first.Store(c)
@@ -246,7 +237,9 @@ func (f *flight) deliver() {
 
 // share gives each of the calls that are merged in one its own answer, from the last that came to the first.
 func (c *call) share(shared *lua.Answer) {
-	*shared, c.answer = c.answer, *shared
+	epochs, states := append(shared.Epochs[:0], c.answer.Epochs...), append(shared.States[:0], c.answer.States...)
+	*shared = c.answer
+	shared.Epochs, shared.States = epochs, states
 	n := int64(c.times)
 	for at := c.behind; at != nil; at = at.behind {
 		n--
@@ -256,16 +249,20 @@ func (c *call) share(shared *lua.Answer) {
 	shared.Nth(0, c.check.Charges, &c.answer)
 }
 
-// giveUp lets others fly in place of a flight that nobody waits for any more, as one whose connection hangs.
-func (q *queue) giveUp(f *flight, number uint64) {
+// giveUp lets others fly in place of flights that take too long, as those whose connections hang: half the limiter's
+// timeout. Whoever leaves without an answer calls it.
+func (q *queue) giveUp() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if f == nil || f.number.Load() != number || f.given.Load() == number || q.late >= maxLate {
-		return // it landed in the meantime, or somebody else was first
-	}
-	f.given.Store(number)
-	q.late++
-	q.flying--
+	late := time.Now().Add(q.timeout / 2)
+	q.flights = slices.DeleteFunc(q.flights, func(f *flight) bool {
+		if late.Before(f.deadline) || q.late >= maxLate {
+			return false
+		}
+		f.given = true
+		q.late++
+		return true
+	})
 	if len(q.waiting) > 0 {
 		q.take()
 	}
@@ -278,62 +275,4 @@ func (q *queue) close() <-chan struct{} {
 	q.closed = true
 	q.rest()
 	return q.idle
-}
-
-// queues are those of a limiter: one for each server.
-type queues struct {
-	*config
-
-	mu     sync.Mutex
-	byNode map[any]*queue
-	closed bool
-	routes [bucket.Count]atomic.Pointer[route]
-}
-
-// route is where a bucket was found. Slots move seldom, and the client follows them wherever a check was sent first.
-type route struct {
-	*queue
-	until time.Time
-}
-
-const routeLife = time.Second
-
-// of returns the queue of a bucket.
-func (qs *queues) of(ctx context.Context, number int, now time.Time) (*queue, error) {
-	r := qs.routes[number].Load()
-	if r != nil && (r.together || now.Before(r.until)) {
-		return r.queue, nil
-	}
-	node, together, err := qs.conn.Node(ctx, bucket.Name(number))
-	if err != nil {
-		return nil, fmt.Errorf("where the bucket lies: %w", err)
-	}
-	qs.mu.Lock()
-	defer qs.mu.Unlock()
-	q := qs.byNode[node]
-	if q == nil {
-		q = &queue{config: qs.config, together: together, closed: qs.closed, idle: make(chan struct{})}
-		qs.byNode[node] = q
-	}
-	qs.routes[number].Store(&route{queue: q, until: now.Add(routeLife)})
-	return q, nil
-}
-
-// close closes all queues, and waits until nothing is under way or ctx ends.
-func (qs *queues) close(ctx context.Context) error {
-	qs.mu.Lock()
-	qs.closed = true
-	open := make([]*queue, 0, len(qs.byNode))
-	for _, q := range qs.byNode {
-		open = append(open, q)
-	}
-	qs.mu.Unlock()
-	for _, q := range open {
-		select {
-		case <-q.close():
-		case <-ctx.Done():
-			return fmt.Errorf("ratelimit: Close: checks are still under way: %w", ctx.Err())
-		}
-	}
-	return nil
 }
