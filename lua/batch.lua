@@ -4,10 +4,10 @@
 --
 -- FRAME  Most checks add to a count and change nothing else of a state. Where a caller asks for it, that number is kept
 --        in a key of its own, as generation * 2^31 + count, and the caller remembers the frame: the generation, and what
---        else decides. The generation is worked out of that and of the terms, so that those that are equal are the same, and the
---        state knows it too. One INCRBY then charges, and tells whether the frame was the
---        present one; if not, it is taken back. Whatever else is done to the state ends the frame (state.lua), so a
---        count never holds on to what has changed. What is counted, and what the caller remembers as `before`:
+--        else decides. The generation is worked out of that and of the terms, and the state knows it too. One INCRBY then
+--        charges, and tells whether the frame was the present one, or its equal; if not, it is taken back. Whatever else
+--        is done to the state ends the frame (state.lua), so a count never holds on to what has changed. What is counted,
+--        and what the caller remembers as `before`:
 --          's'       the units of this window; those of the one before
 --          'f', 'c'  the units of the window; when it began
 --          'g'       the microseconds from a time until the bucket is empty; that time, which lies not behind, nor
@@ -15,7 +15,7 @@
 
 local LIMIT, WINDOW, LEASE, TIME = 999999999999999, 34560000000000, 86400000000, 9007199254740991
 local FRAME, FRAMED = 2147483648, 1073741824 -- where the generation begins; the most that is framed
-local GENERATIONS = 4194301 -- a prime: none is larger, and the largest leaves a count below 2^53
+local GENERATIONS = 4194301 -- a prime; the largest with a count is below 2^53
 local LATEST = 3000000 -- a bucket is kept for so long after its state was written, and until it is empty
 local call, pcall, byte, floor, tonumber = redis.call, redis.pcall, string.byte, math.floor, tonumber
 local now = redis.call('TIME')
