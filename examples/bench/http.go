@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tollgate-go/tollgate/examples/bench/internal/httpload"
+	"github.com/tollgate-go/tollgate/examples/bench/internal/rival"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/service"
 )
 
@@ -14,7 +15,7 @@ const tableHTTP = "HTTP: %d connections, keys %d"
 func (b *bench) whole(ctx context.Context) error {
 	return b.standalone(ctx, func(s *stand) error {
 		setting := httpload.Setting{Conns: 64, Rounds: b.rounds, Warm: max(b.http/4, b.warm), For: b.http}
-		table, err := httpload.Run(ctx, setting, s.watch, s.setup(), []string{
+		table, err := httpload.Run(ctx, setting, s.watch, s.setup(rival.Ahead), []string{
 			service.NameBare, service.NameStrict, service.NameLeased, service.NameRedisRate, service.NameNaive, service.NameGin, service.NameEchoAll,
 		})
 		if err != nil {

@@ -62,7 +62,7 @@ func (b *bench) cluster(ctx context.Context) error {
 		return err
 	}
 	watch := contest.NewWatch(place.Addrs...)
-	defer watch.Close()
+	defer func() { _ = watch.Close() }()
 	all := []contest.Contestant{
 		rival.RedisRate(place), rival.Strict(place, tenants), rival.RedisRateAutoPipeline(place), rival.Rueidis(place), rival.EvalSha(place),
 	}
@@ -90,7 +90,7 @@ func (b *bench) standalone(ctx context.Context, do func(*stand) error) error {
 		return err
 	}
 	s.watch = contest.NewWatch(s.redis.Addr())
-	defer s.watch.Close()
+	defer func() { _ = s.watch.Close() }()
 	return do(s)
 }
 
@@ -142,7 +142,7 @@ func redisVersion(ctx context.Context) (string, error) {
 	}
 	defer s.Stop()
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }()
 	info, err := rdb.Info(ctx, "server").Result()
 	for line := range strings.Lines(info) {
 		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {

@@ -126,7 +126,9 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	b.machine = machine.Describe(version)
-	fmt.Fprintln(b.out, b.machine)
+	if _, err := fmt.Fprintln(b.out, b.machine); err != nil {
+		return err
+	}
 	for _, p := range parts {
 		if b.part != "" && b.part != p.name {
 			continue

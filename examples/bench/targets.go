@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/tollgate-go/tollgate/examples/bench/internal/inprocess"
@@ -47,13 +48,13 @@ func plain(name string, m result.Metric) reading {
 	return reading{[]string{name}, func(t *result.Table) stat.Spread { return t.Spread(name, m) }}
 }
 
-// over reads how much more a metric of a row is than that of another, in each round.
-func over(name, base string, m result.Metric) reading {
-	return reading{[]string{name, base}, func(t *result.Table) stat.Spread {
+// added reads how much more a metric of a service is than that of a handler alone, in each round.
+func added(name string, m result.Metric) reading {
+	return reading{[]string{name, service.NameBare}, func(t *result.Table) stat.Spread {
 		var more []float64
-		ours, theirs := t.Series(name, m), t.Series(base, m)
-		for i := range min(len(ours), len(theirs)) {
-			more = append(more, ours[i]-theirs[i])
+		ours, alone := t.Series(name, m), t.Series(service.NameBare, m)
+		for i := range min(len(ours), len(alone)) {
+			more = append(more, ours[i]-alone[i])
 		}
 		return stat.Of(more)
 	}}
@@ -102,10 +103,10 @@ func goals(projects int) []goal {
 		{"token in the cache: x golang-jwt HS256", atLeast, 14, 20, credential, ratio(inprocess.NameHS256, inprocess.NameToken, ns)},
 		{"token in the cache: x golang-jwt RS256", atLeast, 100, 120, credential, ratio(inprocess.NameRS256, inprocess.NameToken, ns)},
 		{"token in the cache: allocations", atMost, 0, 0, credential, plain(inprocess.NameToken, allocs)},
-		{"key and usage, no context value: ns added", atMost, 200, 165, request, over(service.NameByHand, service.NameBare, ns)},
-		{"key and usage, no context value: allocations added", atMost, 0, 0, request, over(service.NameByHand, service.NameBare, allocs)},
-		{"the whole gate: ns added to a net/http handler", atMost, 1000, 1000, request, over(service.NameLeased, service.NameBare, ns)},
-		{"the whole gate: allocations added", atMost, 4, 4, request, over(service.NameLeased, service.NameBare, allocs)},
+		{"key and usage, no context value: ns added", atMost, 200, 165, request, added(service.NameByHand, ns)},
+		{"key and usage, no context value: allocations added", atMost, 0, 0, request, added(service.NameByHand, allocs)},
+		{"the whole gate: ns added to a net/http handler", atMost, 1000, 1000, request, added(service.NameLeased, ns)},
+		{"the whole gate: allocations added", atMost, 4, 4, request, added(service.NameLeased, allocs)},
 	}
 	load := fmt.Sprintf(tableHTTP, 64, projects)
 	const strict, ahead, cpuOf = service.NameStrict, service.NameLeased, result.Server
@@ -114,8 +115,8 @@ func goals(projects int) []goal {
 		{"HTTP requests a second, leased: x bare net/http", atLeast, 0.80, 0.90, load, ratio(ahead, service.NameBare, rate)},
 		{"HTTP requests a second, strict: x key + redis_rate", atLeast, 1.7, 2, load, ratio(strict, service.NameRedisRate, rate)},
 		{"HTTP requests a second, strict: x the naive stack", atLeast, 3.5, 4, load, ratio(strict, service.NameNaive, rate)},
-		{"server CPU added to a request, strict: us", atMost, 7, 5, load, over(strict, service.NameBare, cpuOf)},
-		{"server CPU added to a request, leased: us", atMost, 2.5, 1.5, load, over(ahead, service.NameBare, cpuOf)},
+		{"server CPU added to a request, strict: us", atMost, 7, 5, load, added(strict, cpuOf)},
+		{"server CPU added to a request, leased: us", atMost, 2.5, 1.5, load, added(ahead, cpuOf)},
 	}
 	return slices.Concat(limiters, inProcess, whole)
 }
@@ -155,8 +156,8 @@ func targets(tables []*result.Table, projects int) []target {
 
 // writeTargets writes them for people.
 func writeTargets(w io.Writer, all []target) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "\ntarget\twanted\thoped for\tmeasured\tspread\treached\n")
+	var cells strings.Builder
+	cells.WriteString("\ntarget\twanted\thoped for\tmeasured\tspread\treached\n")
 	reached := 0
 	for _, t := range all {
 		word := "no"
@@ -164,10 +165,14 @@ func writeTargets(w io.Writer, all []target) error {
 			word = "yes"
 			reached++
 		}
-		fmt.Fprintf(out, "%s\t%s %s\t%s\t%s\t%s-%s\t%s\n", t.What, t.Side, result.Short(t.Bound), result.Short(t.Stretch),
+		fmt.Fprintf(&cells, "%s\t%s %s\t%s\t%s\t%s-%s\t%s\n", t.What, t.Side, result.Short(t.Bound), result.Short(t.Stretch),
 			result.Short(t.Measured.Median), result.Short(t.Measured.Least), result.Short(t.Measured.Most), word)
 	}
-	if err := out.Flush(); err != nil {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(table, cells.String()); err != nil {
+		return err
+	}
+	if err := table.Flush(); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%d of %d targets reached\n", reached, len(all))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tollgate-go/tollgate/examples/bench/internal/measure"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/result"
+	"github.com/tollgate-go/tollgate/examples/bench/internal/stat"
 )
 
 // Step is what is done again and again.
@@ -17,6 +18,10 @@ type Step struct {
 	Name string
 	Do   func() error
 }
+
+// piece is how long a step is timed at once. The time of a round is that of its middle piece: another process that has
+// the core for some milliseconds is in few of them.
+const piece = 500 * time.Microsecond
 
 // Run does each step for a time in each round, in an order that rotates, and returns a row for each, without a Name. The
 // first error of a step ends it.
@@ -26,7 +31,7 @@ func Run(ctx context.Context, rounds int, length time.Duration, steps []Step) (*
 	for i, s := range steps {
 		table.Rows = append(table.Rows, &result.Row{Name: s.Name})
 		var err error
-		if times[i], err = calibrate(s, length); err != nil {
+		if times[i], err = calibrate(s); err != nil {
 			return nil, err
 		}
 	}
@@ -36,7 +41,7 @@ func Run(ctx context.Context, rounds int, length time.Duration, steps []Step) (*
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			sample, _, err := once(steps[i], times[i])
+			sample, err := once(steps[i], times[i], length)
 			if err != nil {
 				return nil, err
 			}
@@ -46,29 +51,41 @@ func Run(ctx context.Context, rounds int, length time.Duration, steps []Step) (*
 	return table, nil
 }
 
-// calibrate finds how often a step is to be done to take so long.
-func calibrate(s Step, length time.Duration) (int, error) {
-	for n := 100; ; n *= 4 {
-		_, took, err := once(s, n)
-		if err != nil {
-			return 0, err
-		}
-		if took >= length/8 {
-			return max(int(float64(n)*float64(length)/float64(took)), 1), nil
+// calibrate finds how often a step is to be done to make a piece.
+func calibrate(s Step) (int, error) {
+	for n := 1; ; n *= 2 {
+		took, err := s.time(n)
+		if err != nil || took >= piece {
+			return n, err
 		}
 	}
 }
 
-func once(s Step, times int) (result.Sample, time.Duration, error) {
-	before, began := measure.Now(), time.Now()
+// time does a step so often.
+func (s Step) time(times int) (time.Duration, error) {
+	began := time.Now()
 	for range times {
 		if err := s.Do(); err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", s.Name, err)
+			return 0, fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
-	took, spent := time.Since(began), measure.Now().Since(before)
+	return time.Since(began), nil
+}
+
+func once(s Step, times int, length time.Duration) (result.Sample, error) {
+	before, began := measure.Now(), time.Now()
+	var nanos []float64
+	for time.Since(began) < length {
+		took, err := s.time(times)
+		if err != nil {
+			return nil, err
+		}
+		nanos = append(nanos, float64(took)/float64(times))
+	}
+	spent := measure.Now().Since(before)
 	return result.Sample{
-		result.Nanos:  float64(took) / float64(times),
-		result.Allocs: float64(spent.Allocs / uint64(times)), // rounded down, as testing.AllocsPerRun: others allocate, too
-	}, took, nil
+		result.Nanos: stat.Median(nanos),
+		// Rounded down, as by testing.AllocsPerRun: others allocate, too.
+		result.Allocs: float64(spent.Allocs / uint64(max(times*len(nanos), 1))),
+	}, nil
 }

@@ -16,7 +16,7 @@ var kept *[64]byte
 func TestRun(t *testing.T) {
 	nothing := func() error { return nil }
 	object := func() error { kept = new([64]byte); return nil }
-	table, err := inprocess.Run(t.Context(), 3, time.Millisecond, []inprocess.Step{{"nothing", nothing}, {"an object", object}})
+	table, err := inprocess.Run(t.Context(), 3, 2*time.Millisecond, []inprocess.Step{{"nothing", nothing}, {"an object", object}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,13 +10,13 @@ import (
 
 // Request is a step in which a handler answers a request, the same one each time, with a writer that keeps nothing. Any
 // other answer than 200 is an error.
-func Request(ctx context.Context, name string, h http.Handler, key string) (Step, error) {
+func Request(ctx context.Context, name string, h http.Handler, credential http.Header) (Step, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://api.example.com"+service.Path, http.NoBody)
 	if err != nil {
 		return Step{}, err
 	}
 	r.RequestURI, r.RemoteAddr = service.Path, "192.0.2.7:50000"
-	r.Header.Set("Authorization", "Bearer "+key)
+	r.Header = credential.Clone()
 	r.Header.Set("Accept", "application/json")
 	w := &writer{header: make(http.Header)}
 	return Step{Name: name, Do: func() error {

@@ -1,9 +1,11 @@
 package result
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -19,62 +21,66 @@ var columns = []struct {
 // WriteText writes the table for people: x is the median of the ratios to the Base of each round, with the least and the
 // greatest of them; all other numbers are medians. Rates are in thousands. Columns that no row has are left out.
 func (t *Table) WriteText(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, "\n%s\n", t.Name); err != nil {
-		return err
-	}
-	if t.Note != "" {
-		if _, err := fmt.Fprintf(w, "%s\n", t.Note); err != nil {
-			return err
-		}
-	}
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(out, "\tx %s\tspread\t", t.Base)
+	var cells strings.Builder
+	fmt.Fprintf(&cells, "\tx %s\tspread\t", t.Base)
 	for _, c := range columns {
 		if t.has(c.metric) {
-			fmt.Fprintf(out, "%s\t", c.head)
+			cells.WriteString(c.head + "\t")
 		}
 	}
-	fmt.Fprintln(out)
+	cells.WriteString("\n")
 	for _, row := range t.Rows {
-		t.writeRow(out, row)
+		t.writeRow(&cells, row.Name)
 	}
-	if err := out.Flush(); err != nil {
+	var text bytes.Buffer
+	text.WriteString("\n" + t.Name + "\n")
+	if t.Note != "" {
+		text.WriteString(t.Note + "\n")
+	}
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if _, err := io.WriteString(table, cells.String()); err != nil {
+		return err
+	}
+	if err := table.Flush(); err != nil {
 		return err
 	}
 	for _, row := range t.Rows {
 		if row.Fault != "" {
-			fmt.Fprintf(w, "  %s: %s\n", row.Name, row.Fault)
+			fmt.Fprintf(&text, "  %s: %s\n", row.Name, row.Fault)
 		}
 	}
-	return nil
+	_, err := text.WriteTo(w)
+	return err
 }
 
-func (t *Table) writeRow(w io.Writer, row *Row) {
-	if x := t.X(row.Name); x.Median == 0 {
-		fmt.Fprintf(w, "%s\t\t\t", row.Name)
+func (t *Table) writeRow(cells *strings.Builder, name string) {
+	cells.WriteString(name + "\t")
+	if x := t.X(name); x.Median == 0 {
+		cells.WriteString("\t\t")
 	} else {
-		fmt.Fprintf(w, "%s\t%s\t%s-%s\t", row.Name, Short(x.Median), Short(x.Least), Short(x.Most))
+		fmt.Fprintf(cells, "%s\t%s-%s\t", Short(x.Median), Short(x.Least), Short(x.Most))
 	}
 	for _, c := range columns {
-		if !t.has(c.metric) {
-			continue
-		}
-		series := t.Series(row.Name, c.metric)
-		middle := t.Spread(row.Name, c.metric).Median
-		switch {
-		case len(series) == 0:
-			fmt.Fprint(w, "\t")
-		case c.metric == Rate:
-			fmt.Fprintf(w, "%s\t", Short(middle/1000))
-		case c.metric == Errors && middle == 0:
-			fmt.Fprint(w, "0\t")
-		case c.metric == Errors:
-			fmt.Fprintf(w, "%.2g%%\t", 100*middle)
-		default:
-			fmt.Fprintf(w, "%s\t", Short(middle))
+		if t.has(c.metric) {
+			cells.WriteString(t.cell(name, c.metric) + "\t")
 		}
 	}
-	fmt.Fprintln(w)
+	cells.WriteString("\n")
+}
+
+func (t *Table) cell(name string, m Metric) string {
+	middle := t.Spread(name, m).Median
+	switch {
+	case len(t.Series(name, m)) == 0:
+		return ""
+	case m == Rate:
+		return Short(middle / 1000)
+	case m == Errors && middle == 0:
+		return "0"
+	case m == Errors:
+		return fmt.Sprintf("%.2g%%", 100*middle)
+	}
+	return Short(middle)
 }
 
 func (t *Table) has(m Metric) bool {

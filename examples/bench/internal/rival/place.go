@@ -9,16 +9,30 @@ package rival
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/examples/bench/internal/contest"
+	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
 // Place is the Redis that contestants use, and where in it their keys are.
 type Place struct {
 	Addrs  []string // of one server, or of the masters of a cluster
 	Prefix string   // of keys, and of the names of orgs
+	// Patience is how long tollgate waits for Redis. Zero: as long as it does by default, 50 ms, after which a check counts
+	// as failed. It is for where the wait is not measured, and the machine may be busy.
+	Patience time.Duration
+}
+
+// Options are those of a limiter and of a verifier that wait as Patience says.
+func (p Place) Options() ([]ratelimit.Option, []authkey.Option) {
+	if p.Patience == 0 {
+		return nil, nil
+	}
+	return []ratelimit.Option{ratelimit.WithTimeout(p.Patience)}, []authkey.Option{authkey.WithTimeout(p.Patience)}
 }
 
 // Client returns a new client with the settings that go-redis has by default, except that it keeps to the deadlines of

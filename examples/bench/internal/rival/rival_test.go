@@ -10,9 +10,12 @@ import (
 	"github.com/tollgate-go/tollgate/lua/redistest"
 )
 
+// patience is for a machine that is busy: no test is of speed.
+const patience = 10 * time.Second
+
 func limiters(p rival.Place, t *rival.Tenants) []contest.Contestant {
 	return []contest.Contestant{
-		rival.Strict(p, t), rival.Remembering(p, t), rival.LimitAlone(p, t),
+		rival.Strict(p, t), rival.Remembering(p, t), rival.LimitAlone(p, t, 1000),
 		rival.RedisRate(p), rival.RedisRateAutoPipeline(p), rival.Throttled(p), rival.Ulule(p), rival.Httprate(p),
 		rival.Rueidis(p), rival.EvalSha(p), rival.EvalShaAutoPipeline(p), rival.Naive(p),
 	}
@@ -64,7 +67,7 @@ func closes(t *testing.T, r *contest.Running) {
 
 func TestStandalone(t *testing.T) {
 	t.Parallel()
-	p := rival.Place{Addrs: []string{redistest.StandaloneAddr(t)}, Prefix: redistest.Org(t)}
+	p := rival.Place{Addrs: []string{redistest.StandaloneAddr(t)}, Prefix: redistest.Org(t), Patience: patience}
 	tenants, err := rival.NewTenants(t.Context(), p, 4, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +83,7 @@ func TestStandalone(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	p := rival.Place{Addrs: redistest.ClusterAddrs(t), Prefix: redistest.Org(t)}
+	p := rival.Place{Addrs: redistest.ClusterAddrs(t), Prefix: redistest.Org(t), Patience: patience}
 	tenants, err := rival.NewTenants(t.Context(), p, 4, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +97,7 @@ func TestCluster(t *testing.T) {
 // Our contestant's policy lets one check a minute pass: the rest is the override's doing, so it is applied.
 func TestOverrideIsApplied(t *testing.T) {
 	t.Parallel()
-	p := rival.Place{Addrs: []string{redistest.StandaloneAddr(t)}, Prefix: redistest.Org(t)}
+	p := rival.Place{Addrs: []string{redistest.StandaloneAddr(t)}, Prefix: redistest.Org(t), Patience: patience}
 	tenants, err := rival.NewTenants(t.Context(), p, 2, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +129,7 @@ func TestOverrideIsApplied(t *testing.T) {
 // A run of each kind comes to numbers, and to no errors.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	p := rival.Place{Addrs: []string{redistest.StandaloneAddr(t)}, Prefix: redistest.Org(t)}
+	p := rival.Place{Addrs: []string{redistest.StandaloneAddr(t)}, Prefix: redistest.Org(t), Patience: patience}
 	tenants, err := rival.NewTenants(t.Context(), p, 8, 2)
 	if err != nil {
 		t.Fatal(err)

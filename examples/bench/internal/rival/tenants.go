@@ -29,7 +29,7 @@ func Format() (authkey.Format, error) { return authkey.NewFormat("bench", "test"
 // NewTenants writes tenants to a Redis. It takes about a second for 1,000.
 func NewTenants(ctx context.Context, p Place, projects, orgs int) (*Tenants, error) {
 	rdb := p.Client()
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }()
 	store := redisstore.New(rdb, redisstore.WithTimeout(patience))
 	format, err := Format()
 	if err != nil {
@@ -66,7 +66,7 @@ func NewTenants(ctx context.Context, p Place, projects, orgs int) (*Tenants, err
 
 func override(ctx context.Context, p Place, orgs int) error {
 	rdb := p.Client()
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }()
 	overrides, err := ratelimit.NewOverrides(rdb)
 	if err != nil {
 		return err

@@ -31,8 +31,11 @@ const minute = "minute"
 // reached at once.
 func StrictPolicy() ratelimit.Policy { return ratelimit.PerMinute(1).Named(minute) }
 
+// Ahead is how many units leases take ahead.
+const Ahead = 100
+
 // LeasedPolicy is StrictPolicy with units taken ahead.
-func LeasedPolicy() ratelimit.Policy { return StrictPolicy().Ahead(100) }
+func LeasedPolicy(ahead int64) ratelimit.Policy { return StrictPolicy().Ahead(ahead) }
 
 // Strict checks a sliding window over a minute, exactly: each check is counted in Redis before it is answered.
 func Strict(p Place, t *Tenants) contest.Contestant { return ours(p, t, NameStrict, StrictPolicy()) }
@@ -42,8 +45,10 @@ func Remembering(p Place, t *Tenants) contest.Contestant {
 	return oursWith(p, t, NameRemembering, []ratelimit.Option{ratelimit.WithRefusals(100 * time.Millisecond)}, StrictPolicy())
 }
 
-// Leased is Strict with up to 100 units of each key taken ahead: most checks are answered from memory.
-func Leased(p Place, t *Tenants) contest.Contestant { return ours(p, t, NameLeased, LeasedPolicy()) }
+// Leased is Strict with units of each key taken ahead: most checks are answered from memory.
+func Leased(p Place, t *Tenants) contest.Contestant {
+	return ours(p, t, NameLeased, LeasedPolicy(Ahead))
+}
 
 // GCRA checks what redis_rate does, by the same algorithm.
 func GCRA(p Place, t *Tenants) contest.Contestant {
@@ -57,9 +62,9 @@ func Three(p Place, t *Tenants) contest.Contestant {
 
 const nameAlone = "limit alone"
 
-// LimitAlone checks a leased limit, or refuses from memory for a second, and counts no usage.
-func LimitAlone(p Place, t *Tenants) contest.Contestant {
-	return oursWith(p, t, nameAlone, []ratelimit.Option{ratelimit.WithRefusals(time.Second)}, LeasedPolicy())
+// LimitAlone checks a limit with so many units taken ahead, or refuses from memory for a second, and counts no usage.
+func LimitAlone(p Place, t *Tenants, ahead int64) contest.Contestant {
+	return oursWith(p, t, nameAlone, []ratelimit.Option{ratelimit.WithRefusals(time.Second)}, LeasedPolicy(ahead))
 }
 
 // ours does the whole work of a request on a service with keys: its policies after the org's overrides, the epochs of
@@ -74,8 +79,9 @@ func oursWith(p Place, t *Tenants, name string, opts []ratelimit.Option, allowin
 		if limits == contest.Denying {
 			policies = []ratelimit.Policy{ratelimit.PerHour(1).Named("denied")}
 		}
+		patience, _ := p.Options()
 		g := &gate{tenants: t, rdb: p.Client(), uncounted: name == nameAlone}
-		if err := g.open(name, policies, keys, opts); err != nil {
+		if err := g.open(name, policies, keys, append(patience, opts...)); err != nil {
 			return nil, errors.Join(err, g.rdb.Close())
 		}
 		return &contest.Running{Caller: g.caller, Close: g.close}, nil

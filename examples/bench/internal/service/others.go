@@ -61,7 +61,7 @@ func bearerOf(r *http.Request) string {
 }
 
 func httprateMemory(context.Context, Setup) (*Service, error) {
-	return mounted(httprate.Limit(never*60, time.Minute, httprate.WithKeyFuncs(byKey)), nothing), nil
+	return mounted(httprate.LimitBy(never*60, time.Minute, byKey), nothing), nil
 }
 
 func ululeMemory(context.Context, Setup) (*Service, error) {

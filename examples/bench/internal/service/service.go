@@ -1,6 +1,6 @@
 // Package service has the HTTP services that the benchmark compares: the same answer to GET /v1/search behind nothing,
-// behind tollgate, and behind what people use or write instead. All of them take the same API keys in the Authorization
-// field, as "Bearer", where they look at keys at all.
+// behind tollgate, and behind what people use or write instead. All of them take the same API keys, where they look at
+// keys at all.
 //
 //	s, err := service.Open(ctx, service.NameStrict, service.Setup{Place: place, Keys: keys, Projects: projects})
 //	if err != nil { ... }
@@ -23,6 +23,7 @@ type Setup struct {
 	Place    rival.Place
 	Keys     []string // all that are known
 	Projects []string // whose they are
+	Ahead    int64    // how many units leases take ahead
 }
 
 // Service is a handler with its connections open.
@@ -64,6 +65,14 @@ func Open(ctx context.Context, name string, s Setup) (*Service, error) {
 		return nil, fmt.Errorf("service: %s: %w", name, err)
 	}
 	return opened, nil
+}
+
+// Credential returns the field in which a service takes a key.
+func Credential(name, key string) http.Header {
+	if name == NameByHand {
+		return http.Header{"X-Api-Key": {key}}
+	}
+	return http.Header{"Authorization": {"Bearer " + key}}
 }
 
 // Path is where all of them answer a GET.

@@ -30,8 +30,9 @@ func newGate(s Setup) (*gate, error) {
 	g := &gate{rdb: s.Place.Client()}
 	format, err1 := rival.Format()
 	var err2, err3, err4 error
-	g.keys, err2 = authkey.New(redisstore.New(g.rdb), authkey.WithFormat(format))
-	g.limiter, err3 = ratelimit.New(g.rdb)
+	ofLimiter, ofVerifier := s.Place.Options()
+	g.keys, err2 = authkey.New(redisstore.New(g.rdb), append(ofVerifier, authkey.WithFormat(format))...)
+	g.limiter, err3 = ratelimit.New(g.rdb, ofLimiter...)
 	g.usage, err4 = meter.New(g.rdb)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, errors.Join(err, g.rdb.Close())
@@ -56,8 +57,12 @@ func byHand(_ context.Context, s Setup) (*Service, error) {
 	}
 	return mounted(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			key := bearerOf(r)
-			who, err := g.keys.Authenticate(r.Context(), authkey.PresentedAt(&key))
+			keys := r.Header["X-Api-Key"]
+			if len(keys) != 1 {
+				http.Error(w, "one key, please", http.StatusUnauthorized)
+				return
+			}
+			who, err := g.keys.Authenticate(r.Context(), authkey.PresentedAt(&keys[0]))
 			if err != nil {
 				http.Error(w, "unknown key", http.StatusUnauthorized)
 				return
@@ -70,7 +75,9 @@ func byHand(_ context.Context, s Setup) (*Service, error) {
 
 func strict(_ context.Context, s Setup) (*Service, error) { return limited(s, rival.StrictPolicy()) }
 
-func leased(_ context.Context, s Setup) (*Service, error) { return limited(s, rival.LeasedPolicy()) }
+func leased(_ context.Context, s Setup) (*Service, error) {
+	return limited(s, rival.LeasedPolicy(s.Ahead))
+}
 
 // limited is a service with all stages.
 func limited(s Setup, policy ratelimit.Policy) (*Service, error) {
