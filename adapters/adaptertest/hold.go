@@ -113,12 +113,8 @@ func holds() []scenario {
 		},
 	},
 		meanwhile(alone, refused, passes, answerAlone),
-		hijacked(alone, refused, func(t *testing.T, s *server) {
-			t.Helper()
-			if got := s.do(t, get); got[:4] != "101\n" {
-				t.Errorf("when it is closed: %s, want 101", got)
-			}
-		}),
+		hijacked("Concurrent/Hijack", alone, nil, refused, upgraded),
+		hijacked("Concurrent/HijackWithin", alone, func(w *world) middleware.Stage { return w.auth() }, refused, upgraded),
 		scenario{
 			name: "Concurrent/RefusedWithin", why: "a stage within that refuses ends it as well",
 			mount: func(w *world) ([]Route, []middleware.Stage) {
@@ -196,18 +192,32 @@ func meanwhile(stage func(*world) middleware.Stage, refused func(*testing.T, *se
 	}
 }
 
-// hijacked is about a connection that outlives its handler.
-func hijacked(stage func(*world) middleware.Stage, refused, passes func(*testing.T, *server)) scenario {
+func upgraded(t *testing.T, s *server) {
+	t.Helper()
+	if got := s.do(t, get); got[:4] != "101\n" {
+		t.Errorf("when it is closed: %s, want 101", got)
+	}
+}
+
+// hijacked is about a connection that outlives its handler, behind a stage that may stand within another.
+func hijacked(name string, stage, outer func(*world) middleware.Stage, refused, passes func(*testing.T, *server)) scenario {
 	taken := make(chan net.Conn, 2)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+		taken <- conn
+	})
 	return scenario{
-		name: "Concurrent/Hijack", why: "a connection taken over keeps its place until it is closed", stage: stage,
-		handler: func(w http.ResponseWriter, _ *http.Request) {
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				panic(err)
+		name: name, why: "a connection taken over keeps its place until it is closed",
+		mount: func(w *world) ([]Route, []middleware.Stage) {
+			routes := []Route{{Method: http.MethodGet, Pattern: "/items/{id}", Stage: stage(w), Handler: handler}}
+			if outer == nil {
+				return routes, nil
 			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
-			taken <- conn
+			return routes, []middleware.Stage{outer(w)}
 		},
 		check: func(t *testing.T, _ *world, s *server) {
 			client, _ := s.dial(t, get)
