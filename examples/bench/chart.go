@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/xml"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ const (
 	barHeight   = 14
 	barDistance = 20
 	panelHead   = 56
+	lineLength  = 115 // in characters
 )
 
 // drawing is what the template draws.
@@ -88,13 +90,34 @@ func chart(r *report) ([]byte, error) {
 		"Callers and Redis share the cores of one machine: " + r.Machine.String() + ".",
 		versions(r),
 	} {
-		d.Height += 18
-		d.Notes = append(d.Notes, note{d.Height, text})
+		for line := range lines(text) {
+			d.Height += 18
+			d.Notes = append(d.Notes, note{d.Height, line})
+		}
 	}
 	d.Height += 20
 	var out bytes.Buffer
 	err := chartTemplate.Execute(&out, d)
 	return out.Bytes(), err
+}
+
+// lines breaks a text where it would be wider than the chart.
+func lines(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		line := ""
+		for word := range strings.FieldsSeq(text) {
+			if line != "" && len(line)+len(word) >= lineLength {
+				if !yield(line) {
+					return
+				}
+				line = ""
+			}
+			line = strings.TrimSpace(line + " " + word)
+		}
+		if line != "" {
+			yield(line)
+		}
+	}
 }
 
 // versions tells those of the rivals.
@@ -105,8 +128,8 @@ func versions(r *report) string {
 		"github.com/go-chi/httprate-redis", "github.com/redis/rueidis/rueidislimiter",
 	} {
 		if version := r.Machine.Version(path); version != "" {
-			parts := strings.Split(path, "/")
-			all = append(all, parts[2]+" "+version)
+			name := slices.DeleteFunc(strings.Split(path, "/"), func(part string) bool { return len(part) == 2 && part[0] == 'v' })
+			all = append(all, name[len(name)-1]+" "+version)
 		}
 	}
 	return strings.Join(all, ", ")
@@ -157,7 +180,7 @@ func barOf(name string, x stat.Spread, y int, at func(float64) float64) bar {
 		b.Class = "ours"
 	}
 	b.X = min(at(1), at(x.Median)) // it grows from 1
-	b.Width = math.Abs(at(x.Median) - at(1))
+	b.Width = math.Round(10*math.Abs(at(x.Median)-at(1))) / 10
 	return b
 }
 

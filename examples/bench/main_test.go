@@ -90,6 +90,21 @@ func parse(t *testing.T, svg []byte) (texts []string, bars []float64) {
 	}
 }
 
+func TestLines(t *testing.T) {
+	t.Parallel()
+	words := strings.Repeat("word ", 100)
+	var got []string
+	for line := range lines(words) {
+		if len(line) > lineLength {
+			t.Errorf("%q has %d characters, want at most %d", line, len(line), lineLength)
+		}
+		got = append(got, line)
+	}
+	if strings.Join(got, " ")+" " != words || len(got) != 5 {
+		t.Errorf("lines are %q, want all words in 5 of them", got)
+	}
+}
+
 func TestChartOfNothing(t *testing.T) {
 	t.Parallel()
 	drawn, err := chart(&report{})
