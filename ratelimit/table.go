@@ -36,7 +36,7 @@ func (l *Limiter) find(r *Request, costs bool) (*Prepared, error) {
 	s.mu.RLock()
 	p := s.entries[hash]
 	s.mu.RUnlock()
-	if p != nil && p.request.same(r, costs) {
+	if p != nil && p.request.same(r, costs) && len(r.Hold) <= maxTenant {
 		return p, nil
 	}
 	p, err := l.prepare(r)
