@@ -94,7 +94,7 @@ func (b *Batch) Add(check *Check, times int, answer *Answer) bool {
 	}
 	b.shape.bytes = append(b.shape.bytes, places[0], places[1], byte(times), byte(len(check.Charges)))
 	for i := range check.Charges {
-		b.addCharge(check, &check.Charges[i], ask.times)
+		b.addCharge(check, &check.Charges[i])
 	}
 	return true
 }
@@ -142,7 +142,7 @@ func (b *Batch) place(held *Held) byte {
 	return byte(len(b.epochs))
 }
 
-func (b *Batch) addCharge(check *Check, c *Charge, times int64) {
+func (b *Batch) addCharge(check *Check, c *Charge) {
 	at := -1
 	for i := range b.terms {
 		if b.terms[i].equal(check, c) {
