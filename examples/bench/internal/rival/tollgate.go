@@ -57,7 +57,7 @@ func GCRA(p Place, t *Tenants) contest.Contestant {
 
 // Three checks three policies in one request, all or nothing.
 func Three(p Place, t *Tenants) contest.Contestant {
-	return ours(p, t, NameThree, ratelimit.PerSecond(never).Named("second"), StrictPolicy(), ratelimit.PerHour(100 * never).Named("hour"))
+	return ours(p, t, NameThree, ratelimit.PerSecond(never).Named("second"), StrictPolicy(), ratelimit.PerHour(100*never).Named("hour"))
 }
 
 const nameAlone = "limit alone"
