@@ -18,10 +18,16 @@ var algorithmsSource string
 //go:embed state.lua
 var stateSource string
 
+//go:embed plain.lua
+var plainSource string
+
+//go:embed holds.lua
+var holdsSource string
+
 //go:embed admit.lua
 var admitSource string
 
-var admitScript = newScript(batchSource + auditSource + algorithmsSource + stateSource + admitSource)
+var admitScript = newScript(batchSource + algorithmsSource + stateSource + plainSource + auditSource + holdsSource + admitSource)
 
 // Bounds of what a check may ask; the script refuses what lies outside.
 const (

@@ -134,48 +134,24 @@ function modes.reset(policies, _, _, append)
   return each(policies, function() return 1 end)
 end
 
--- plain decides a check that batch.lua left, and puts it into the reply.
-local function plain(check)
-  local policies, states = {}, {}
-  local fits
-  key, arg, n, fits = check[2], check[3], check[4], check[5]
-  for i = 1, n do
-    local t, u = byte(shape, check[1] + 2 * i - 1, check[1] + 2 * i)
-    t = terms[t]
-    local p = {
-      kind = t.kind, mark = t.mark, algorithm = algorithms[t.kind], limit = t.limit, window = t.window, extra = integer(t.extra, 0, TIME),
-      change = integer(t.change, KEEP, RESET), units = u > 0 and u or integer(next_arg(), 0, LIMIT), key = next_key(),
-    }
-    p.count = next_key()
-    local wanted = next_arg() ~= '-'
-    next_arg()
-    if not p.algorithm or p.kind == 'h' or not p.units or not bounded(p) then return false end
-    local s = load(p)
-    local room = math.max(p.capacity - s.used, 0)
-    s.done = p.capacity == 0 and 0 or p.units == 0 and check[5] or math.min(math.floor(room / p.units), check[5])
-    p.framed, policies[i], states[i] = wanted or s.framed, p, s
-    fits = math.min(fits, s.done)
-  end
-  local answer = { fits }
-  for i, p in ipairs(policies) do
-    local s = states[i]
-    if fits > 0 and p.units > 0 then
-      if p.framed then frame(p, s) end
-      add(p, s, fits * p.units, now)
-    end
-    local r = #answer
-    answer[r + 1], answer[r + 2], answer[r + 3], answer[r + 4], answer[r + 5] = s.done, s.start, s.window, s.current, s.previous
-    answer[r + 6], answer[r + 7], answer[r + 8], answer[r + 9], answer[r + 10] = s.ends, s.capacity, s.change, s.generation or 0, s.before or 0
-  end
-  return answer
-end
+local function next_key() key = key + 1; return KEYS[key] end
+local function next_arg() arg = arg + 1; return ARGV[arg] end
 
-do
-  local rest, rest_key = arg, key
-  for _, check in ipairs(left) do
-    for _, number in ipairs(plain(check) or { -1 }) do reply[#reply + 1] = number end
+-- policy reads one (admit.lua, POLICY), or returns nothing where a number is out of its bounds.
+local function policy()
+  local p = { key = next_key(), kind = next_arg() }
+  p.count = p.kind ~= 'h' and next_key() or nil
+  p.algorithm = algorithm(p.kind)
+  p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
+  local extra, change, lease = next_arg(), next_arg(), next_arg()
+  p.extra, p.change, p.lease = integer(extra, 0, TIME), integer(change, KEEP, RESET), integer(lease, 0, LEASE)
+  p.units, p.role = integer(next_arg(), 0, LIMIT), integer(next_arg(), 0, LIMIT)
+  p.holds = lease ~= '-' and (p.kind == 'h' and p.key or next_key()) or nil
+  if not (p.algorithm and p.limit and p.window and p.units and p.role) or not p.extra and extra ~= '-'
+    or not p.change and change ~= '-' or not p.lease and lease ~= '-' or p.kind == 'h' and (p.lease or 0) == 0 then
+    return
   end
-  key, arg = rest_key, rest
+  return bounded(p)
 end
 
 -- compare reads the epochs of a check into the reply, and returns whether one is not what the caller holds.

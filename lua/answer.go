@@ -84,8 +84,8 @@ func (r *replied) epochs(a *Answer, check *Check) {
 	}
 }
 
-// plain reads the answer of a plain check, as far as it stands among the first.
-func (r *replied) plain(ask *asked) {
+// plain reads the answer of a plain check: what stands of it among the first, or behind those.
+func (r *replied) plain(ask *asked, first bool) {
 	a := ask.answer
 	r.begin(a)
 	switch a.Status {
@@ -102,7 +102,12 @@ func (r *replied) plain(ask *asked) {
 			v := r.take(2)
 			a.States = append(a.States, r.framed(&ask.check.Charges[i], v[0], v[1]))
 		}
-	case Invalid, later:
+	case Invalid:
+		return
+	case later:
+		if !first {
+			r.long(ask)
+		}
 		return
 	default:
 		a.Err = fmt.Errorf("%w: admit answered status %d to a plain check", ErrReply, a.Status)
@@ -133,14 +138,10 @@ func (r *replied) framed(c *Charge, done, current int64) State {
 	return s
 }
 
-// later reads the answer of a plain check that took the longer way.
-func (r *replied) later(ask *asked) {
+// long reads the answer of a plain check that was decided by what is stored.
+func (r *replied) long(ask *asked) {
 	a := ask.answer
 	a.Fits = r.take(1)[0]
-	if a.Fits < 0 {
-		a.Status, a.Fits = Invalid, 0
-		return
-	}
 	for range ask.check.Charges {
 		v := r.take(stateLen + 1)
 		a.States = append(a.States, State{

@@ -280,11 +280,11 @@ func (b *Batch) decode(n []int64) error {
 	}
 	r := &replied{now: n[0], rest: n[1:]}
 	for i := range b.plain {
-		r.plain(&b.plain[i])
+		r.plain(&b.plain[i], true)
 	}
 	for i := range b.plain {
 		if b.plain[i].answer.Status == later {
-			r.later(&b.plain[i])
+			r.plain(&b.plain[i], false)
 		}
 	}
 	for i := range b.other {

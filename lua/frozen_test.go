@@ -33,7 +33,7 @@ type frozen struct {
 // admitSource returns the script as it is embedded.
 func admitSource(t *testing.T) string {
 	t.Helper()
-	return sourceOf(t, "batch.lua", "audit.lua", "algorithms.lua", "state.lua", "admit.lua")
+	return sourceOf(t, "batch.lua", "algorithms.lua", "state.lua", "plain.lua", "audit.lua", "holds.lua", "admit.lua")
 }
 
 func sourceOf(t *testing.T, names ...string) string {

@@ -1,4 +1,4 @@
--- state.lua: what is stored of a policy. Between algorithms.lua and admit.lua.
+-- state.lua: what is stored of a policy. Between algorithms.lua and plain.lua.
 --
 -- A state is '<algorithm>:<at>:<window>:<capacity>:<change>:<x>:<y>:<z>': the capacity and the window that it
 -- was written under, and what its algorithm makes of the rest; then ':<generation>' if it has a frame (batch.lua), whose
@@ -26,6 +26,14 @@ local function counted(p, s, generation)
   if p.kind == 'g' then s.y, s.z = value, 0 else s.x = value end
 end
 
+-- A state has all its fields from its beginning, or Lua would make room for them one by one.
+local function state(at, window, capacity, change, x, y, z)
+  return {
+    at = at, window = window, capacity = capacity, change = change, x = x, y = y, z = z, start = at, current = 0, previous = 0, ends = at,
+    used = 0, counted = 0, held = 0, gone = 0, damaged = false, done = 0, framed = false, generation = false, before = 0,
+  }
+end
+
 -- stored reads the state of a policy, or returns nothing.
 local function stored(p)
   local value = redis.pcall('GET', p.key)
@@ -35,11 +43,13 @@ local function stored(p)
     string.match(value, '^(%a):(%d+):(%d+):(%d+):(%d):(%d+):(%d+):(%d+):?(%d*)$')
   p.counts = generation ~= '' -- or damaged: it may have a frame
   if kind ~= p.kind then return end
-  local s = {
-    at = integer(at, 0, TIME), window = integer(window, 1, WINDOW), capacity = integer(capacity, 1, LIMIT),
-    change = integer(change, KEEP, RESET), x = integer(x, 0, 2 * LIMIT), y = integer(y, 0, 2 * LIMIT), z = integer(z, 0, WINDOW),
-  }
-  if not (s.at and s.window and s.capacity and s.change and s.x and s.y and s.z) then return end
+  at, window, capacity, change, x, y, z =
+    tonumber(at), tonumber(window), tonumber(capacity), tonumber(change), tonumber(x), tonumber(y), tonumber(z)
+  if at > TIME or window < 1 or window > WINDOW or capacity < 1 or capacity > LIMIT or change > RESET
+    or x > 2 * LIMIT or y > 2 * LIMIT or z > WINDOW then
+    return
+  end
+  local s = state(at, window, capacity, change, x, y, z)
   if generation ~= '' then counted(p, s, tonumber(generation)) end
   if s.capacity == p.capacity and s.window == p.window and (kind ~= 'g' or s.x == p.limit) then
     s.change = KEEP
@@ -49,40 +59,18 @@ local function stored(p)
   return p.algorithm.open(p, s) or nil
 end
 
--- gone are the ends of the holds that do not count any more: those that have passed, and those so late that the
--- hold would begin a longest lease in the future, which only a clock that was set back can leave.
-local gone = { { '1', string.format('%.0f', now) }, { string.format('(%.0f', now + 2 * LEASE), '+inf' } }
-
--- forgotten returns the units of the holds that are gone, and how many these are.
-local function forgotten(p)
-  local units, n = 0, 0
-  for _, ends in ipairs(gone) do
-    for _, member in ipairs(redis.call('ZRANGEBYSCORE', p.holds, ends[1], ends[2])) do
-      units, n = units + (integer(string.match(member, '^%d+') or '', 0, LIMIT) or 0), n + 1
-    end
-  end
-  return units, n
-end
+local count_holds -- holds.lua
 
 -- load returns the state of a policy as it is now: the units `used`, and besides those `held`.
 local function load(p)
   local s = p.kind ~= 'h' and stored(p)
   if not s then
-    s = p.algorithm.start(p)
-    s.capacity, s.change, s.ends = p.capacity, KEEP, now
+    s = state(now, p.window, p.capacity, KEEP, 0, 0, 0)
+    p.algorithm.start(p, s)
   end
   s.counted = p.algorithm.used(s)
-  s.used, s.held, s.gone = carried(p, s, s.counted), 0, 0
-  if p.holds then
-    local sum = redis.pcall('ZSCORE', p.holds, 'held')
-    local units = type(sum) == 'string' and integer(-tonumber(sum), 0, LIMIT)
-    s.damaged = not units
-    if units then
-      local freed
-      freed, s.gone = forgotten(p)
-      s.held = math.max(units - freed, 0)
-    end
-  end
+  s.used = carried(p, s, s.counted)
+  if p.holds then count_holds(p, s) end
   return s
 end
 
@@ -97,16 +85,27 @@ local function frame(p, s)
     start = now - now % p.window
   end
   if s.capacity ~= p.capacity or s.change ~= KEEP or s.window ~= p.window or p.kind ~= 'g' and s.start ~= start
-    or limit > FRAMED or s.current > FRAMED or p.kind == 's' and s.previous > FRAMED then
+    or (p.kind == 'g' and limit or s.current) > FRAMED or p.kind == 's' and s.previous > FRAMED then
     return
   end
   if p.kind ~= 'g' then
-    s.generation = generation(p.mark, p.kind == 's' and s.previous or start)
-  elseif s.framed and s.framed == generation(p.mark, s.at) and now >= s.at and now < s.at + 1000000 then
+    s.generation = generation(p.terms.mark, p.kind == 's' and s.previous or start)
+  elseif s.framed and s.framed == generation(p.terms.mark, s.at) and now >= s.at and now < s.at + 1000000 then
     s.generation = s.framed
   else
-    s.generation = generation(p.mark, now)
+    s.generation = generation(p.terms.mark, now)
   end
+end
+
+-- digits returns a number as text: most are the same for many states.
+local texts = {}
+local function digits(number)
+  local text = texts[number]
+  if not text then
+    text = string.format('%.0f', number)
+    texts[number] = text
+  end
+  return text
 end
 
 -- set_count writes the count of a frame, and returns what the state is kept for: a bucket's is filled further by
@@ -117,7 +116,7 @@ local function set_count(p, s)
   if p.kind == 'g' then
     count, s.before, ends = s.start - s.at, s.at, now + LATEST + p.capacity * p.window / p.limit
   end
-  redis.call('SET', p.count, string.format('%.0f', s.generation * FRAME + count), 'PXAT', string.format('%.0f', math.ceil(ends / 1000)))
+  redis.call('SET', p.count, string.format('%.0f', s.generation * FRAME + count), 'PXAT', digits(math.ceil(ends / 1000)))
   return ends
 end
 
@@ -132,53 +131,11 @@ local function add(p, s, units, at)
     redis.call('DEL', p.key)
   else
     local ends = s.generation and set_count(p, s) or s.ends
-    redis.call('SET', p.key,
-      string.format('%s:%.0f:%.0f:%.0f:%d:%.0f:%.0f:%.0f', p.kind, s.at, p.window, p.capacity, p.change or KEEP, x, y, z)
-        .. (s.generation and string.format(':%.0f', s.generation) or ''),
-      'PXAT', string.format('%.0f', math.ceil(ends / 1000)))
+    local text = p.kind .. ':' .. digits(s.at) .. ':' .. digits(p.window) .. ':' .. digits(p.capacity) .. ':' .. digits(p.change or KEEP) .. ':'
+      .. digits(x) .. ':' .. digits(y) .. ':' .. digits(z)
+    if s.generation then text = text .. ':' .. digits(s.generation) end
+    redis.call('SET', p.key, text, 'PXAT', digits(math.ceil(ends / 1000)))
   end
-end
-
--- member is what stands for a hold.
-local function member(units, id) return string.format('%.0f:', units) .. id end -- %s would cut an id at a zero byte
-
--- sweep removes the holds that are gone.
-local function sweep(p, s)
-  if s.damaged then redis.call('DEL', p.holds) end
-  if s.gone == 0 then return end
-  for _, ends in ipairs(gone) do redis.call('ZREMRANGEBYSCORE', p.holds, ends[1], ends[2]) end
-end
-
--- set_held writes the sum of what is held, and when the last hold ends.
-local function set_held(p, s, units)
-  s.held = units
-  if units == 0 then
-    redis.call('DEL', p.holds)
-    return
-  end
-  redis.call('ZADD', p.holds, string.format('%.0f', -units), 'held')
-  local last = redis.call('ZRANGE', p.holds, -1, -1, 'WITHSCORES')[2]
-  redis.call('PEXPIREAT', p.holds, string.format('%.0f', math.ceil(tonumber(last) / 1000)))
-end
-
--- hold holds units under an id. Again under the same id it only lasts longer.
-local function hold(p, s, units, id)
-  sweep(p, s)
-  local new = redis.call('ZADD', p.holds, string.format('%.0f', now + p.lease), member(units, id)) == 1
-  set_held(p, s, new and s.held + units or s.held)
-end
-
--- holding returns whether units are held under an id.
-local function holding(p, units, id)
-  local ends = redis.pcall('ZSCORE', p.holds, member(units, id))
-  return type(ends) == 'string' and tonumber(ends) > now and tonumber(ends) <= now + 2 * LEASE
-end
-
--- release ends a hold.
-local function release(p, s, units, id)
-  sweep(p, s)
-  redis.call('ZREM', p.holds, member(units, id))
-  set_held(p, s, math.max(s.held - units, 0))
 end
 
 -- bounded returns a policy with its capacity, or nothing where it is out of its bounds. A bucket has to leak empty
@@ -192,19 +149,3 @@ local function bounded(p)
   return p
 end
 
--- policy reads one (admit.lua, POLICY), or returns nothing where a number is out of its bounds.
-local function policy()
-  local p = { key = next_key(), kind = next_arg() }
-  p.count = p.kind ~= 'h' and next_key() or nil
-  p.algorithm = algorithms[p.kind]
-  p.limit, p.window = integer(next_arg(), 0, LIMIT), integer(next_arg(), 1, WINDOW)
-  local extra, change, lease = next_arg(), next_arg(), next_arg()
-  p.extra, p.change, p.lease = integer(extra, 0, TIME), integer(change, KEEP, RESET), integer(lease, 0, LEASE)
-  p.units, p.role = integer(next_arg(), 0, LIMIT), integer(next_arg(), 0, LIMIT)
-  p.holds = lease ~= '-' and (p.kind == 'h' and p.key or next_key()) or nil
-  if not (p.algorithm and p.limit and p.window and p.units and p.role) or not p.extra and extra ~= '-'
-    or not p.change and change ~= '-' or not p.lease and lease ~= '-' or p.kind == 'h' and (p.lease or 0) == 0 then
-    return
-  end
-  return bounded(p)
-end

@@ -87,7 +87,7 @@ type clock struct {
 func newClock(t *testing.T, rdb redis.UniversalClient) *clock {
 	t.Helper()
 	var source []byte
-	for _, name := range []string{"batch", "audit", "algorithms", "state", "admit"} {
+	for _, name := range []string{"batch", "algorithms", "state", "plain", "audit", "holds", "admit"} {
 		text, err := os.ReadFile("../../lua/" + name + ".lua")
 		if err != nil {
 			t.Fatalf("ReadFile: %v", err)
