@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,14 +33,14 @@ type call struct {
 	timer *time.Timer
 }
 
-var calls = sync.Pool{New: func() any {
-	c := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
-	c.timer.Stop()
-	return c
-}}
-
+// newCall returns an empty call, one that was used before if there is one. Each limiter has its own: a timer that was
+// made in a bubble of testing/synctest must stay there.
 func newCall(p *Prepared) *call {
-	c := calls.Get().(*call)
+	c, _ := p.limiter.calls.Get().(*call)
+	if c == nil {
+		c = &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+		c.timer.Stop()
+	}
 	c.prepared, c.times, c.err = p, 1, nil
 	c.told.Store(false)
 	if c.answer.States == nil {
@@ -54,8 +53,9 @@ func newCall(p *Prepared) *call {
 func (c *call) free() {
 	c.check = lua.Check{}
 	clear(c.charges[:])
+	pool := &c.prepared.limiter.calls
 	c.prepared = nil
-	calls.Put(c)
+	pool.Put(c)
 }
 
 // fill puts what is asked into the script's terms.

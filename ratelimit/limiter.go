@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,12 +25,13 @@ type Limiter struct {
 	plans    *store // by bucket and name
 	clock    clock
 	queues   queues
+	calls    sync.Pool // *call
 	prepared table
 	leases   leases
 	monitor  atomic.Bool
 	stale    atomic.Uint64
 	refused  atomic.Uint64
-	given    [bucket.Count]atomic.Uint64 // how often units of a bucket were given back, held on or forgotten
+	given    [bucket.Count]atomic.Int64 // Redis time when units of a bucket were last given back, held on or forgotten
 }
 
 // attempts bounds how often a check is asked again after a change. The second attempt fails only if somebody changes
