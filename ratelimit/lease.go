@@ -3,7 +3,7 @@ package ratelimit
 import (
 	"context"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -18,14 +18,13 @@ import (
 const (
 	// leaseLife bounds how long a lease serves requests without asking Redis whether what they go by is current.
 	leaseLife = time.Second
-	// leaseEdge is how long before its end a lease looks at the clock for each request: before that a timer that is late
-	// does no harm.
+	// leaseEdge is how long before its end a lease is renewed. One that would not last twice as long is none.
 	leaseEdge = 50 * time.Millisecond
 	// leaseFirst is how many requests a first lease is for.
 	leaseFirst = 4
 )
 
-// lease serves requests from memory. Immutable, but for what is atomic.
+// lease serves requests from memory.
 type lease struct {
 	p       *Prepared
 	w       *worked
@@ -33,16 +32,15 @@ type lease struct {
 	at      int64         // Redis time when the units were taken
 	ends    time.Duration // since the limiter's clock began
 	edges   []int64       // of each charge: the Redis time when its window ends, and what is left of the units with it
-	taken   []int64       // of each charge: units
 	results []Result      // as Redis told them when all of it was taken
+	size    []int64       // of each charge: units that it is to begin with, what its forerunner left included
+	taken   []int64       // of each charge: units that it began with
 
-	left  []atomic.Int64 // of each charge: units; far below zero once it ended
-	near  atomic.Bool    // it is about to end
-	timer *time.Timer
+	mu     sync.Mutex
+	left   []int64 // of each charge: units
+	ended  bool
+	timers [2]*time.Timer // to renew it, and to end it
 }
-
-// drained is what is left of a lease that ended: no sum of costs brings it back above zero.
-const drained = -1 << 62
 
 // leasable reports whether units of a request may be taken ahead: where each policy allows it, and counts in windows that
 // are long enough.
@@ -56,33 +54,57 @@ func (w *worked) leasable() bool {
 	return true
 }
 
-// serves decides a question from the lease, if it has what is asked for.
+// serves decides a question from the lease, if it has what is asked for. It looks at the clock each time: a timer may be
+// late.
 func (l *lease) serves(ask *question, d *Decision) bool {
 	limiter := l.p.limiter
 	if ask.Epoch != l.epoch || ask.Token != nil || ask.check.Mode != lua.Take || !l.p.current(l.w) || l.w.monitor != limiter.monitor.Load() ||
-		l.near.Load() && time.Since(limiter.clock.began) >= l.ends {
+		time.Since(limiter.clock.began) >= l.ends {
 		return false
 	}
+	served, low := l.use(ask, d)
+	if low {
+		size := slices.Clone(l.taken)
+		for i := range size {
+			size[i] *= 2
+		}
+		l.p.renew(l.epoch, size)
+	}
+	return served
+}
+
+// use takes what is asked for out of the lease, all or nothing, and reports whether it was there, and whether less than
+// a quarter is from now on.
+func (l *lease) use(ask *question, d *Decision) (served, low bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return false, false
+	}
+	served = true
 	for i := range l.left {
-		cost := l.p.cost(ask, i)
-		left := l.left[i].Add(-cost)
-		if low := l.taken[i] / 4; left < low && left+cost >= low {
-			l.p.renew(l.epoch, l.taken, 2)
-		}
-		if left < 0 {
-			for j := range i + 1 {
-				l.left[j].Add(l.p.cost(ask, j))
-			}
-			return false
-		}
+		left := l.left[i] - l.p.cost(ask, i)
+		served = served && left >= 0
+		low = low || left < l.taken[i]/4 && l.left[i] >= l.taken[i]/4
+	}
+	if !served {
+		return false, low
 	}
 	d.Allowed, d.At = true, time.UnixMicro(l.at).UTC()
 	d.Results = append(d.Results, l.results...)
-	for i := range d.Results {
-		r, left := &d.Results[i], max(l.left[i].Load(), 0)
-		r.Cost, r.Used, r.Remaining = l.p.cost(ask, i), r.Used-left, r.Remaining+left
+	for i := range l.left {
+		r, cost := &d.Results[i], l.p.cost(ask, i)
+		l.left[i] -= cost
+		r.Cost, r.Used, r.Remaining = cost, r.Used-l.left[i], r.Remaining+l.left[i]
 	}
-	return true
+	return true, low
+}
+
+// rest returns what is left.
+func (l *lease) rest() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.left)
 }
 
 // cost returns what a question asks of a charge.
@@ -95,55 +117,63 @@ func (p *Prepared) cost(ask *question, i int) int64 {
 
 // begin takes a first lease beside a request that was decided, if it is one of many and there is room for more.
 func (p *Prepared) begin(ask *question, w *worked, d *Decision) {
-	if p.lease.Load() != nil || p.renewing.Load() || !w.leasable() {
+	if ask.check.Mode != lua.Take || ask.Token != nil || p.lease.Load() != nil || p.renewing.Load() || !w.leasable() {
 		return
 	}
-	var room [4]int64
-	costs := room[:0]
 	for i := range d.Results {
-		if d.Results[i].Remaining < 4*leaseFirst*d.Results[i].Cost {
-			return // so near the limit, others would notice
+		cost := max(d.Results[i].Cost, 1)
+		if d.Results[i].Remaining < 4*leaseFirst*cost || p.request.Charges[i].Policy.Prefetch < cost {
+			return // so near the limit, others would notice; and what is less than a cost serves none
 		}
-		costs = append(costs, max(d.Results[i].Cost, 1))
 	}
-	p.renew(ask.Epoch, costs, leaseFirst)
+	size := make([]int64, len(d.Results))
+	for i := range size {
+		size[i] = leaseFirst * d.Results[i].Cost
+	}
+	p.renew(ask.Epoch, size)
 }
 
-// renew takes a lease of some times as many units, beside whoever asks for it. One at a time does.
-func (p *Prepared) renew(epoch int64, units []int64, times int64) {
+// renew takes a lease of a size, beside whoever asks for it: of each charge what the present one has not left. One at a
+// time does.
+func (p *Prepared) renew(epoch int64, size []int64) {
 	if !p.renewing.CompareAndSwap(false, true) {
 		return
 	}
-	last, want := p.lease.Load(), slices.Clone(units)
-	for i := range want {
-		want[i] = max(min(want[i]*times, p.request.Charges[i].Policy.Prefetch), 1)
-		if last != nil {
-			want[i] = min(want[i], last.results[i].Remaining/4) // down to none, near the limit
+	for i := range size {
+		size[i] = min(max(size[i], 1), p.request.Charges[i].Policy.Prefetch)
+	}
+	want, room := slices.Clone(size), true
+	if last := p.lease.Load(); last != nil {
+		for i, left := range last.rest() {
+			most := last.results[i].Remaining / 4 // down to none, near the limit
+			want[i] = max(want[i]-left, 0)
+			room = room && most >= min(want[i], 1)
+			want[i] = min(want[i], most)
 		}
 	}
-	if slices.Min(want) < 1 || !p.limiter.leases.begin() {
+	if !room || !p.limiter.leases.begin() {
 		p.renewing.Store(false)
 		return
 	}
 	go func() {
 		defer p.limiter.leases.Done()
 		defer p.renewing.Store(false)
-		p.replace(p.take(epoch, want))
+		if next := p.take(epoch, size, want); next != nil {
+			p.replace(next)
+		}
 	}()
 }
 
 // take asks Redis for the units of a lease. It returns nil where they do not fit, or would not last.
-func (p *Prepared) take(epoch int64, want []int64) *lease {
-	began := time.Now()
-	next := &lease{p: p, epoch: epoch, taken: want, edges: make([]int64, len(want)), left: make([]atomic.Int64, len(want))}
+func (p *Prepared) take(epoch int64, size, want []int64) *lease {
+	began, w := time.Now(), p.worked.Load()
 	ask, d := question{Call: Call{Epoch: epoch, Costs: want}, check: lua.Check{Mode: lua.Take}}, Decision{}
 	if err := p.put(context.Background(), &ask, &d); err != nil || !d.Allowed {
 		return nil // perhaps the units were taken: then they are missed until the window ends
 	}
-	next.w, next.at, next.results = p.worked.Load(), d.At.UnixMicro(), d.Results
-	life := leaseLife
-	for i := range want {
-		next.left[i].Store(want[i])
+	next := &lease{p: p, w: w, epoch: epoch, at: d.At.UnixMicro(), edges: make([]int64, len(want)), results: d.Results, size: size, left: want}
+	life := min(leaseLife, time.Duration(w.until-next.at)*time.Microsecond)
+	for i := range d.Results {
 		r := &d.Results[i]
 		r.Cost = 0
 		ends := r.ResetAfter
@@ -152,72 +182,99 @@ func (p *Prepared) take(epoch int64, want []int64) *lease {
 		}
 		next.edges[i], life = next.at+ends.Microseconds(), min(life, ends)
 	}
-	now := time.Now()
-	life -= now.Sub(began) // Redis's clock went on while the answer was under way
-	next.ends = now.Sub(p.limiter.clock.began) + life
-	if life < 2*leaseEdge || !next.w.leasable() || !p.current(next.w) {
-		next.giveBack(next.drain())
+	next.ends = began.Sub(p.limiter.clock.began) + life // it was taken later than it began
+	// If what the request comes to has changed, nobody knows which of it Redis was asked for.
+	if life-time.Since(began) < 2*leaseEdge || w != p.worked.Load() || !w.leasable() || !p.current(w) {
+		_ = next.giveBack(want)
 		return nil
 	}
-	next.timer = time.AfterFunc(life-leaseEdge, next.nears)
 	return next
 }
 
-// replace puts a lease, or none, in the place of the one that is there. What that has left goes over where it is of the same
-// windows, and else back to Redis.
+// replace puts a lease in the place of the one that is there. What that has left goes over as far as there is room, and it
+// is of the same windows, and else back to Redis.
 func (p *Prepared) replace(next *lease) {
-	defer p.limiter.leases.note(p)
+	var left []int64
 	last := p.lease.Load()
-	if last == nil {
-		p.lease.Store(next)
-		return
-	}
-	left := last.drain()
-	if next != nil && slices.Equal(next.edges, last.edges) {
-		for i := range left {
-			next.left[i].Add(left[i])
+	if last != nil {
+		left = last.drain()
+		if last.w == next.w && slices.Equal(next.edges, last.edges) {
+			for i := range left {
+				n := max(min(left[i], next.size[i]-next.left[i]), 0)
+				next.left[i] += n
+				left[i] -= n
+			}
 		}
-		left = nil
 	}
-	last.timer.Stop()
+	next.taken = slices.Clone(next.left)
 	p.lease.Store(next)
-	last.giveBack(left)
+	next.start()
+	p.limiter.leases.note(p)
+	if last != nil {
+		_ = last.giveBack(left)
+	}
 }
 
-// nears is called shortly before the end: a lease that was used is renewed for as much as was, and a little more.
+// start sets the timers.
+func (l *lease) start() {
+	life := l.ends - time.Since(l.p.limiter.clock.began)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timers = [...]*time.Timer{time.AfterFunc(life-leaseEdge, l.nears), time.AfterFunc(life, l.expire)}
+}
+
+// nears is called shortly before the end: a lease that was used is renewed for as much as was, and a little more. One whose
+// window ends is not, for the next one begins anew.
 func (l *lease) nears() {
-	l.near.Store(true)
-	used := make([]int64, len(l.taken))
+	if slices.Min(l.edges) <= l.at+leaseLife.Microseconds() {
+		return
+	}
+	used := l.rest()
 	for i := range used {
-		used[i] = max(l.taken[i]-max(l.left[i].Load(), 0), 0)
+		used[i] = l.taken[i] - used[i]
+	}
+	if slices.Max(used) == 0 {
+		return
+	}
+	for i := range used {
 		used[i] += used[i] / 4
 	}
-	if slices.Max(used) > 0 {
-		l.p.renew(l.epoch, used, 1)
+	l.p.renew(l.epoch, used)
+}
+
+// expire is called at the end.
+func (l *lease) expire() {
+	leases := &l.p.limiter.leases
+	if !leases.begin() {
+		return // Close ends it
 	}
-	time.AfterFunc(leaseEdge, l.end)
+	defer leases.Done()
+	_ = l.end()
 }
 
 // end gives back what nobody used.
-func (l *lease) end() {
-	if l.p.lease.CompareAndSwap(l, nil) {
-		l.timer.Stop()
-		l.giveBack(l.drain())
-		l.p.limiter.leases.note(l.p)
+func (l *lease) end() error {
+	if !l.p.lease.CompareAndSwap(l, nil) {
+		return nil
 	}
+	l.p.limiter.leases.note(l.p)
+	return l.giveBack(l.drain())
 }
 
 // drain ends a lease, and returns what was left.
 func (l *lease) drain() []int64 {
-	left := make([]int64, len(l.left))
-	for i := range left {
-		left[i] = max(l.left[i].Swap(drained), 0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := l.left
+	l.left, l.ended = make([]int64, len(left)), true
+	for _, t := range l.timers {
+		t.Stop()
 	}
 	return left
 }
 
 // giveBack gives units back to the windows that they were taken from. What fails is missed until these end.
-func (l *lease) giveBack(units []int64) {
+func (l *lease) giveBack(units []int64) error {
 	r := l.p.request
 	r.Charges = nil
 	for i, n := range units {
@@ -227,7 +284,9 @@ func (l *lease) giveBack(units []int64) {
 			r.Charges = append(r.Charges, c)
 		}
 	}
-	if len(r.Charges) > 0 {
-		_, _ = l.p.limiter.ask(context.Background(), &r, lua.Check{Mode: lua.Refund, At: l.at})
+	if len(r.Charges) == 0 {
+		return nil
 	}
+	_, err := l.p.limiter.ask(context.Background(), &r, lua.Check{Mode: lua.Refund, At: l.at})
+	return err
 }

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -38,8 +39,8 @@ func (ls *leases) note(p *Prepared) {
 	}
 }
 
-// end lets nobody take a lease any more, and gives back what is left of all.
-func (ls *leases) end() {
+// end lets nobody take a lease any more, and gives back what is left of all. It returns the first error.
+func (ls *leases) end() (err error) {
 	ls.mu.Lock()
 	ls.closed = true
 	ls.mu.Unlock()
@@ -49,22 +50,24 @@ func (ls *leases) end() {
 	ls.mu.Unlock()
 	for _, p := range holders {
 		if l := p.lease.Load(); l != nil {
-			l.end()
+			err = cmp.Or(err, l.end())
 		}
 	}
+	return err
 }
 
 // close is end, as long as ctx lasts.
 func (ls *leases) close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ls.end()
-	}()
+	done := make(chan error, 1)
+	go func() { done <- ls.end() }()
+	var err error
 	select {
-	case <-done:
-		return nil
+	case err = <-done:
 	case <-ctx.Done():
-		return fmt.Errorf("ratelimit: Close: not all leases are given back: %w", ctx.Err())
+		err = ctx.Err()
 	}
+	if err != nil {
+		return fmt.Errorf("ratelimit: Close: not all leases are given back: %w", err)
+	}
+	return nil
 }

@@ -198,7 +198,7 @@ func (p *Prepared) read(c *call, ask *question, w *worked, d *Decision) (again b
 		p.remember(c, w)
 		switch {
 		case !ask.decides():
-			p.limiter.given[p.bucket].Add(1)
+			p.gave(a.Now)
 		case !d.Allowed:
 			p.refuse(ask, w, d, a.Now)
 		case ask.often:

@@ -15,7 +15,6 @@ import (
 // refusal is one that was told. Immutable.
 type refusal struct {
 	w       *worked
-	given   uint64 // how often this process had given back units in the bucket
 	epoch   int64
 	told    int64 // Redis times
 	until   int64
@@ -29,7 +28,7 @@ func (p *Prepared) refuse(ask *question, w *worked, d *Decision, now int64) {
 	if p.limiter.refusals == 0 || ask.check.Mode != lua.Take {
 		return
 	}
-	kept := &refusal{w: w, given: p.limiter.given[p.bucket].Load(), epoch: ask.Epoch, told: now}
+	kept := &refusal{w: w, epoch: ask.Epoch, told: now}
 	for i := range d.Results {
 		r := &d.Results[i]
 		if r.Candidate != "" { // which counts, and is compared, each time
@@ -52,16 +51,19 @@ func (p *Prepared) refuse(ask *question, w *worked, d *Decision, now int64) {
 	}
 }
 
+// gave remembers that units were given back at a Redis time: what had been refused by then may fit.
+func (p *Prepared) gave(now int64) {
+	last := &p.limiter.given[p.bucket]
+	for at := last.Load(); now > at && !last.CompareAndSwap(at, now); at = last.Load() {
+	}
+}
+
 // refuses reports whether a question is one that the refusal answers, and then puts it into d.
 func (f *refusal) refuses(p *Prepared, ask *question, d *Decision) bool {
 	l := p.limiter
-	cost := p.request.Charges[f.policy].Cost
-	if ask.Costs != nil {
-		cost = ask.Costs[f.policy]
-	}
 	now, _ := l.clock.now()
-	if cost < f.cost || ask.Epoch != f.epoch || ask.Token != nil || ask.check.Mode != lua.Take || now < f.told || now >= f.until ||
-		f.given != l.given[p.bucket].Load() || !p.current(f.w) || f.w.monitor != l.monitor.Load() {
+	if p.cost(ask, f.policy) < f.cost || ask.Epoch != f.epoch || ask.Token != nil || ask.check.Mode != lua.Take || now < f.told || now >= f.until ||
+		f.told <= l.given[p.bucket].Load() || !p.current(f.w) || f.w.monitor != l.monitor.Load() {
 		return false
 	}
 	l.refused.Add(1)
@@ -71,11 +73,30 @@ func (f *refusal) refuses(p *Prepared, ask *question, d *Decision) bool {
 	for i := range d.Results {
 		r := &d.Results[i]
 		r.NextAfter, r.ResetAfter, r.RetryAfter = less(r.NextAfter, passed), less(r.ResetAfter, passed), less(r.RetryAfter, passed)
-		if ask.Costs != nil {
-			r.Cost = ask.Costs[i]
-		}
+		r.costs(p.cost(ask, i))
 	}
 	return true
+}
+
+// costs has a result tell of another cost, as far as the numbers do: a higher one may have to wait for longer than that.
+func (r *Result) costs(cost int64) {
+	if cost == r.Cost {
+		return
+	}
+	r.Cost = cost
+	capacity := r.Limit
+	if r.Algorithm == GCRA {
+		capacity = r.Burst
+	}
+	switch {
+	case r.Unlimited || r.Limit == 0: // whatever it costs
+	case cost <= r.Remaining:
+		r.Exceeded, r.RetryAfter = false, 0
+	case cost > capacity:
+		r.Exceeded, r.RetryAfter = true, Never
+	case !r.Exceeded:
+		r.Exceeded, r.RetryAfter = true, r.NextAfter
+	}
 }
 
 // less returns what is left of a time.
