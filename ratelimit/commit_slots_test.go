@@ -102,6 +102,10 @@ func TestOnceWhileSlotsMove(t *testing.T) {
 		<-one
 	}
 	done.admitted.Add(1)
+	for _, o := range append(others, r) {
+		o.Peek = true
+		until(t, "the servers agree where the slots are", func() bool { _, err := g.limiter.Admit(t.Context(), o); return err == nil })
+	}
 	done.once(t, rdb, r)
 	if d := g.admit(r); !d.Allowed {
 		t.Errorf("after all moves: %v", d)
