@@ -146,4 +146,16 @@ func move(t *testing.T, nodes [3]*redis.Client, slot int64, from, to int) {
 	for _, node := range []*redis.Client{target, source, nodes[3-from-to]} {
 		must(t, node.Do(ctx, "cluster", "setslot", slot, "node", ids[to]).Err())
 	}
+	// The next owner is to know the epoch of this one, or theirs collide.
+	until(t, "all servers have one epoch", func() bool {
+		epochs := map[string]bool{}
+		for _, node := range nodes {
+			info, err := node.ClusterInfo(ctx).Result()
+			must(t, err)
+			_, rest, _ := strings.Cut(info, "cluster_current_epoch:")
+			epoch, _, _ := strings.Cut(rest, "\r\n")
+			epochs[epoch] = true
+		}
+		return len(epochs) == 1
+	})
 }
