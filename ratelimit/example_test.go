@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"time"
@@ -126,4 +127,108 @@ func ExamplePer() {
 	// "elements" 1000 per 1m0s (fixed window, by key)
 	// ratelimit: invalid policy "requests": Limit -1 must be 0 to 999999999999999
 	// ratelimit: invalid policy "requests": Window 0s must be 1ms to 9600h0m0s, in whole microseconds
+}
+
+func ExamplePolicy_Ahead() {
+	rdb, stop := embedded()
+	defer stop()
+	ctx := context.Background()
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(10*time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	request := ratelimit.Request{
+		Org: "acme", Project: "shop", Endpoint: "GET /v1/search",
+		Charges: []ratelimit.Charge{{Policy: ratelimit.PerHour(100_000).Fixed().Ahead(100), Cost: 1}},
+	}
+	for range 1000 { // most of them cost Redis nothing
+		if _, err := limiter.Admit(ctx, request); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Close gives back what was taken ahead and is left, so that others have it.
+	if err := limiter.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	other, err := ratelimit.New(rdb, ratelimit.WithTimeout(10*time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	request.Peek = true
+	decision, err := other.Admit(ctx, request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(decision.Results[0].Used, decision.Results[0].Remaining)
+	// Output: 1000 99000
+}
+
+func ExampleWithRefusals() {
+	rdb, stop := embedded()
+	defer stop()
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(10*time.Second), ratelimit.WithRefusals(time.Minute))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 5 {
+		decision, err := limiter.Admit(context.Background(), ratelimit.Request{
+			Org: "acme", Project: "shop", Endpoint: "GET /v1/search",
+			Charges: []ratelimit.Charge{{Policy: ratelimit.PerHour(2).Fixed(), Cost: 1}},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(decision.Allowed, limiter.Stats().Refused)
+	}
+	// Output:
+	// true 0
+	// true 0
+	// false 0
+	// false 1
+	// false 2
+}
+
+func ExampleLimiter_Prepare() {
+	rdb, stop := embedded()
+	defer stop()
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(10*time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	search, err := limiter.Prepare(ratelimit.Request{
+		Org: "acme", Project: "shop", Endpoint: "GET /v1/search",
+		Charges: []ratelimit.Charge{{Policy: ratelimit.PerHour(10).Fixed(), Cost: 1}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var decision ratelimit.Decision // used again and again
+	for _, call := range []ratelimit.Call{{}, {Costs: []int64{5}}, {Costs: []int64{5}}} {
+		if err := search.Admit(context.Background(), call, &decision); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(decision.Allowed, decision.Results[0].Cost, decision.Results[0].Remaining)
+	}
+	// Output:
+	// true 1 9
+	// true 5 4
+	// false 5 4
+}
+
+func ExampleLimiter_Close() {
+	rdb, stop := embedded()
+	defer stop()
+	limiter, err := ratelimit.New(rdb)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// When the HTTP server has shut down, and before the client is closed:
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	fmt.Println(limiter.Close(ctx))
+	_, err = limiter.Admit(ctx, ratelimit.Request{Org: "acme", Project: "shop", Charges: []ratelimit.Charge{{Policy: ratelimit.PerHour(10), Cost: 1}}})
+	fmt.Println(errors.Is(err, ratelimit.ErrUnavailable))
+	// Output:
+	// <nil>
+	// true
 }

@@ -68,6 +68,12 @@ func TestPolicyInvalid(t *testing.T) {
 		"burst of a window":        {with(hour, func(p *ratelimit.Policy) { p.Burst = 1 }), "Burst 1 must be 0 for a sliding window"},
 		"burst of places":          {with(ratelimit.Concurrent(5), func(p *ratelimit.Policy) { p.Burst = 1 }), "Burst 1 must be 0 for a concurrency"},
 		"limit of a bucket":        {ratelimit.PerHour(lua.MaxWindow + 1).Bucket(1), "Limit 34560000000001 of a GCRA must be at most 34560000000000"},
+		"ahead below zero":         {hour.Ahead(-1), "Prefetch -1 must be 0 to 1000000000"},
+		"ahead too far":            {hour.Fixed().Ahead(1_000_000_001), "Prefetch 1000000001 must be 0 to 1000000000"},
+		"bucket ahead":             {hour.Bucket(5).Ahead(1), "Prefetch 1 must be 0 for a GCRA, which has no window"},
+		"places ahead":             {ratelimit.Concurrent(5).Ahead(1), "Prefetch 1 must be 0 for a concurrency, which has no window"},
+		"reserved ahead":           {hour.Reserved(time.Second).Ahead(1), "Prefetch 1 must be 0 for a policy with a Lease or a Candidate"},
+		"candidate ahead":          {hour.InPlaceOf("live").Ahead(1), "Prefetch 1 must be 0 for a policy with a Lease or a Candidate"},
 		"no period":                {ratelimit.Quota(5, ratelimit.Period{}), period + ", not from 0"},
 		"month from day 0":         {ratelimit.Quota(5, ratelimit.Monthly(0, nil)), period + ", not from 0"},
 		"month from day 32":        {ratelimit.Quota(5, ratelimit.Monthly(32, time.UTC)), period + ", not from 32"},
@@ -108,6 +114,8 @@ func TestPolicyAtItsBounds(t *testing.T) {
 		"day of no zone":         ratelimit.Quota(1, ratelimit.Daily(nil)),
 		"day of an unnamed zone": ratelimit.Quota(1, ratelimit.Daily(new(time.Location))),
 		"month from the last":    ratelimit.Quota(1, ratelimit.Monthly(31, time.Local)),
+		"most ahead":             ratelimit.PerHour(1).Ahead(1_000_000_000),
+		"month ahead":            ratelimit.Quota(1, ratelimit.Monthly(1, nil)).Ahead(1),
 		"furthest zones":         ratelimit.Quota(1, ratelimit.Daily(time.FixedZone("", 86_399))),
 	} {
 		if err := p.Validate(); err != nil {
