@@ -34,7 +34,7 @@ type Admission struct {
 	chain         *step                // the last step of the stage that is being admitted
 
 	decision ratelimit.Decision // of the limiter that is being asked
-	results  []ratelimit.Result // of all, never changed in place: others may hold them
+	results  []ratelimit.Result // of all; as long as there was one decision its own, which others may hold
 	marks    []mark             // of the results; those that are missing are zero
 	at       time.Time          // of the last decision
 	noted    *note              // what the identity keeps for the limit that was asked last

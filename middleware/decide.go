@@ -277,7 +277,7 @@ func (a *Admission) merge(l *limit, config *config, request *ratelimit.Request, 
 		a.results = slices.Clip(d.Results)
 		return
 	}
-	a.results = slices.Grow(slices.Clone(a.results), len(d.Results))
+	a.results = slices.Grow(a.results, len(d.Results)) // a copy, the first time
 	for i := range d.Results {
 		r, m := &d.Results[i], mark{anonymous: l.anonymous}
 		if config.secret != nil && !l.anonymous && i < len(request.Charges) {
