@@ -243,7 +243,7 @@ func TestFramesSurviveDamage(t *testing.T) {
 // TestFramesOfAnEmbeddedServer: what examples run on decides plain checks as well, with frames and without.
 func TestFramesOfAnEmbeddedServer(t *testing.T) {
 	t.Parallel()
-	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), ReadTimeout: time.Minute}) // its Lua is slow
 	t.Cleanup(func() { _ = rdb.Close() })
 	conn := connOf(t, rdb)
 	for _, kind := range framing {
