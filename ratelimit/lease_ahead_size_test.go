@@ -76,9 +76,9 @@ func TestLeaseNotNearTheLimit(t *testing.T) {
 		}
 	}
 	p := prepared(t, new(counter), []int64{1}, hour(100, 100))
-	l := p.leases(t, 8)
+	p.leases(t, 8)
 	for remaining, want := range map[int64]int64{400: 8, 23: 5, 4: 1, 3: 0} {
-		l = p.lease.Load()
+		l := p.lease.Load()
 		l.results[0].Remaining = remaining
 		left := l.rest()[0]
 		p.renew(0, []int64{left + 8})
