@@ -76,7 +76,7 @@ local function decided(check, policies)
   for i, p in ipairs(policies) do
     local s = states[i]
     if fits > 0 and p.units > 0 then
-      if p.wanted or s.framed then frame(p, s) end
+      if p.wanted or s.framed then frame(p, s, fits * p.units) end
       add(p, s, fits * p.units, now)
     end
     reply[r + 1], reply[r + 2], reply[r + 3], reply[r + 4], reply[r + 5] = s.done, s.start, s.window, s.current, s.previous

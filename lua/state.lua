@@ -74,9 +74,9 @@ local function load(p)
   return s
 end
 
--- frame has a state keep its frame with the next write, or begin one, if it is one that can have one: that was changed
+-- frame has a state keep its frame with the next write, which takes units, or begin one, if it is one that can have one: that was changed
 -- by nothing, and of few enough units. A bucket's is kept for a second, so that `at` is never much older than a charge.
-local function frame(p, s)
+local function frame(p, s, units)
   local limit, start = p.capacity, s.start
   if p.kind == 'g' then
     limit, start = p.capacity * p.window / math.max(p.limit, 1), 0
@@ -85,7 +85,7 @@ local function frame(p, s)
     start = now - now % p.window
   end
   if s.capacity ~= p.capacity or s.change ~= KEEP or s.window ~= p.window or p.kind ~= 'g' and s.start ~= start
-    or (p.kind == 'g' and limit or s.current) > FRAMED or p.kind == 's' and s.previous > FRAMED then
+    or (p.kind == 'g' and limit or s.current + units) > FRAMED or p.kind == 's' and s.previous > FRAMED then
     return
   end
   if p.kind ~= 'g' then

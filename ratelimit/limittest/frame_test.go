@@ -270,27 +270,34 @@ func (f *film) shown(client, i int) *lua.Frame {
 	return &frame
 }
 
-// played returns the scenes in the order in which they were decided: by frames, the longer way, and what is not plain.
+// played returns the scenes in the order in which they were decided: those that a frame alone answers, those left then,
+// and what is not plain.
 func (f *film) played(scenes []*scene) []*scene {
 	reply := f.wire.reply[1:]
-	var framed, later, other []*scene
+	var first, left, other []*scene
+	next := func(s *scene, behind bool) {
+		s.status = reply[0]
+		n := len(s.policies)
+		reply = reply[1+map[int64]int{5: n, 6: 1 + 2*n}[s.status]:]
+		if s.status == 7 && behind {
+			reply = reply[1+10*n:]
+		}
+	}
 	for _, s := range scenes {
 		if place(&s.check) == 1 {
 			other = append(other, s)
 			continue
 		}
-		s.status = reply[0]
-		reply = reply[1:]
-		switch s.status {
-		case 5:
-			framed, reply = append(framed, s), reply[len(s.policies):]
-		case 6:
-			framed, reply = append(framed, s), reply[1+2*len(s.policies):]
-		default:
-			later = append(later, s)
+		if next(s, false); s.status == 7 {
+			left = append(left, s)
+		} else {
+			first = append(first, s)
 		}
 	}
-	return append(append(framed, later...), other...)
+	for _, s := range left {
+		next(s, true)
+	}
+	return append(append(first, left...), other...)
 }
 
 // judge compares an answer with those of the model, to as many checks as it stands for.
