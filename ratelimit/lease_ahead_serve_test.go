@@ -192,6 +192,33 @@ func TestLeaseEndsWithoutItsTimer(t *testing.T) {
 	}
 }
 
+// TestLeaseEndsWithItsWindow, whatever counts it.
+func TestLeaseEndsWithItsWindow(t *testing.T) {
+	t.Parallel()
+	const window = int64(1_000_000)
+	for name, policy := range map[string]Policy{"sliding": PerSecond(1000), "fixed": PerSecond(1000).Fixed(), "aligned": PerSecond(1000).Aligned()} {
+		p := prepared(t, new(counter), []int64{1}, policy.Ahead(100))
+		var l *lease
+		for l == nil { // again, where the window was about to end
+			l = p.take(0, []int64{10}, []int64{10})
+		}
+		after := time.Since(p.limiter.clock.began)
+		edge, want := l.edges[0], l.at-l.at%window+window
+		if name == "fixed" {
+			var d Decision
+			if err := p.put(t.Context(), &question{check: lua.Check{Mode: lua.Peek}}, &d); err != nil {
+				t.Fatalf("Peek: %v", err)
+			}
+			if want = edge; d.At.UnixMicro() < edge { // else it is over by now
+				want = d.At.Add(d.Results[0].ResetAfter).UnixMicro()
+			}
+		}
+		if left := time.Duration(edge-l.at) * time.Microsecond; edge != want || l.ends-after > left {
+			t.Errorf("%s: ends in %v, its window at %d in %v; want that at %d, and no later", name, l.ends-after, edge, left, want)
+		}
+	}
+}
+
 // TestLeaseIsExact has many ask for units of two policies, of which one has less, while the lease ends: each unit was used,
 // or is given back.
 func TestLeaseIsExact(t *testing.T) {
