@@ -107,6 +107,7 @@ func (l *Limiter) prepare(r *Request) (*Prepared, error) {
 // nothing has changed, beyond what the client needs for the call that it shares with others.
 func (p *Prepared) Admit(ctx context.Context, call Call, d *Decision) error {
 	if call.Costs != nil && len(call.Costs) != len(p.request.Charges) {
+		*d = Decision{Results: d.Results[:0]}
 		return fmt.Errorf("%w request: %d Costs for %d Charges", ErrInvalid, len(call.Costs), len(p.request.Charges))
 	}
 	ask := question{Call: call, check: lua.Check{Mode: lua.Take}}
@@ -269,21 +270,22 @@ func (p *Prepared) frame(i int, c *lua.Charge, now int64, often bool) *lua.Frame
 	return nil
 }
 
-// remember keeps the frames that an answer told.
+// remember keeps the frames that an answer told. One that was shown comes back as it was, and gets no older life by that.
 func (p *Prepared) remember(c *call, w *worked) {
-	states := c.answer.States
+	counted := 0
 	for i := range w.limits {
 		if w.limits[i].uncounted {
 			continue
 		}
-		told := states[0].Frame
-		states = states[1:]
+		told, shown := c.answer.States[counted].Frame, c.check.Charges[counted].Frame
+		counted++
 		known := p.frames[i].Load()
 		switch {
-		case told.Generation == 0 && known != nil:
-			p.frames[i].CompareAndSwap(known, nil)
-		case told.Generation != 0 && (known == nil || known.Frame != told || c.answer.Now-known.told >= frameLife):
+		case shown != nil && told == *shown && told.Generation != 0:
+		case told.Generation != 0:
 			p.frames[i].CompareAndSwap(known, &frame{told, c.answer.Now})
+		case known != nil:
+			p.frames[i].CompareAndSwap(known, nil)
 		}
 	}
 }
