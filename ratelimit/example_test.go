@@ -31,7 +31,7 @@ func embedded() (rdb *redis.Client, stop func()) {
 func ExampleNew() {
 	rdb, stop := embedded()
 	defer stop()
-	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(time.Second))
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(10*time.Second))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func ExampleNewOverrides() {
 	}
 	fmt.Println(created)
 
-	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(time.Second))
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(10*time.Second))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func ExampleNewPlans() {
 		log.Fatal(err)
 	}
 
-	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(time.Second))
+	limiter, err := ratelimit.New(rdb, ratelimit.WithTimeout(10*time.Second))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -80,9 +80,7 @@ func prepared(t *testing.T, c *counter, costs []int64, policies ...Policy) *Prep
 // leases gives a Prepared a lease of a size that does not end by itself.
 func (p *Prepared) leases(t *testing.T, size ...int64) *lease {
 	t.Helper()
-	p.renewing.Store(true)
-	next := p.take(0, size, slices.Clone(size))
-	p.renewing.Store(false)
+	next := p.takes(size, size)
 	if next == nil {
 		t.Fatal("no lease")
 	}
@@ -92,6 +90,13 @@ func (p *Prepared) leases(t *testing.T, size ...int64) *lease {
 	}
 	next.ends = 1 << 60
 	return next
+}
+
+// takes has a lease be taken, and none beside it.
+func (p *Prepared) takes(size, want []int64) *lease {
+	p.renewing.Store(true)
+	defer p.renewing.Store(false)
+	return p.take(0, slices.Clone(size), slices.Clone(want))
 }
 
 // settled waits until no lease is being taken.
@@ -200,7 +205,7 @@ func TestLeaseEndsWithItsWindow(t *testing.T) {
 		p := prepared(t, new(counter), []int64{1}, policy.Ahead(100))
 		var l *lease
 		for l == nil { // again, where the window was about to end
-			l = p.take(0, []int64{10}, []int64{10})
+			l = p.takes([]int64{10}, []int64{10})
 		}
 		after := time.Since(p.limiter.clock.began)
 		edge, want := l.edges[0], l.at-l.at%window+window

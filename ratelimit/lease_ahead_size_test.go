@@ -83,7 +83,7 @@ func TestLeaseNotNearTheLimit(t *testing.T) {
 		left := l.rest()[0]
 		p.renew(0, []int64{left + 8})
 		p.settled()
-		if got := p.lease.Load().rest()[0] - left; got != want {
+		if got := p.lease.Load().rest()[0] - left; got != want || (p.lease.Load() == l) != (want == 0) {
 			t.Errorf("%d remained: %d more units, want %d", remaining, got, want)
 		}
 	}
@@ -120,8 +120,20 @@ func TestLeaseTakenAmidAChange(t *testing.T) {
 		})
 		return nil
 	})
-	if l := p.take(0, []int64{50}, []int64{50}); l != nil || !slices.Equal(p.used(t), used) {
+	if l := p.takes([]int64{50}, []int64{50}); l != nil || !slices.Equal(p.used(t), used) {
 		t.Errorf("a lease %v, %v counted; want none, and %v", l, p.used(t), used)
+	}
+}
+
+// TestLeaseRefused is none.
+func TestLeaseRefused(t *testing.T) {
+	t.Parallel()
+	p := prepared(t, new(counter), []int64{1}, hour(100, 100))
+	if l := p.takes([]int64{100}, []int64{100}); l != nil || p.used(t)[0] != 1 {
+		t.Errorf("a lease %v, %v counted; want none, and 1", l, p.used(t))
+	}
+	if l := p.takes([]int64{99}, []int64{99}); l == nil || p.used(t)[0] != 100 {
+		t.Errorf("a lease %v, %v counted; want all there is", l, p.used(t))
 	}
 }
 
@@ -162,7 +174,7 @@ func TestLeaseOfOtherWindows(t *testing.T) {
 		},
 	} {
 		p := prepared(t, new(counter), []int64{1}, hour(1000, 100))
-		last, next := p.leases(t, 60), p.take(0, []int64{50}, []int64{10})
+		last, next := p.leases(t, 60), p.takes([]int64{50}, []int64{10})
 		change(last, next)
 		p.replace(next)
 		want := int64(10)
