@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -12,17 +13,19 @@ import (
 // TestLeaseSize is what was used up lately, and a little more.
 func TestLeaseSize(t *testing.T) {
 	t.Parallel()
-	p := prepared(t, new(counter), []int64{1}, hour(1_000_000, 500))
+	c := new(counter)
+	p := prepared(t, c, []int64{1}, hour(1_000_000, 500))
 	l := p.leases(t, 8)
 	for grown := int64(8); grown < 500; {
+		sent := c.sent.Load()
 		for l.rest()[0]*4 >= grown {
 			l.serves(one, new(Decision))
 		}
 		p.settled()
 		l, grown = p.lease.Load(), min(2*grown, 500)
 		l.ends = 1 << 60
-		if got := l.rest()[0]; got != l.taken[0] || got != grown {
-			t.Fatalf("%d left of %d, want %d", got, l.taken[0], grown)
+		if got := l.rest()[0]; got != l.taken[0] || got != grown || c.sent.Load() != sent+1 {
+			t.Fatalf("%d left of %d, want %d by one command, not %d", got, l.taken[0], grown, c.sent.Load()-sent)
 		}
 	}
 	for _, step := range []struct{ uses, size int64 }{{40, 50}, {8, 10}, {4, 5}} { // less and less
@@ -204,5 +207,44 @@ func TestLeaseExpiresWhileClosing(t *testing.T) {
 	}
 	if l.serves(one, new(Decision)) || l.serves(&question{Call: Call{Costs: []int64{0}}, check: one.check}, new(Decision)) {
 		t.Error("served when it was given back")
+	}
+}
+
+// TestLeaseTakenWhileClosing is given back: Close waits for it, and after that none is taken.
+func TestLeaseTakenWhileClosing(t *testing.T) {
+	t.Parallel()
+	c := new(counter)
+	p := prepared(t, c, []int64{1}, hour(1000, 100))
+	under, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	c.does(func() error {
+		once.Do(func() {
+			close(under)
+			<-release
+		})
+		return nil
+	}, nil)
+	p.renew(0, []int64{50})
+	<-under
+	closed := make(chan error)
+	go func() { closed <- p.limiter.leases.close(t.Context()) }()
+	for ls := &p.limiter.leases; ; runtime.Gosched() {
+		ls.mu.Lock()
+		done := ls.closed
+		ls.mu.Unlock()
+		if done {
+			break
+		}
+	}
+	close(release)
+	if err := <-closed; err != nil {
+		t.Errorf("close: %v", err)
+	}
+	p.settled()
+	if l := p.lease.Load(); l != nil || p.used(t)[0] != 1 {
+		t.Errorf("a lease %v, %v counted; want none, and 1", l, p.used(t))
+	}
+	if p.renew(0, []int64{50}); p.renewing.Load() {
+		t.Error("taken after Close")
 	}
 }
