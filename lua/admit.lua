@@ -14,8 +14,7 @@
 --        terms          how many, up to 255; for each:
 --          algorithm, limit, window, extra, change, from, until  as below
 --        then for each plain check, for each policy: units, if the shape has none; then
---          generation     of the frame that the caller knows; '+' asks for one; '-' does not
---          before         of that frame
+--          before         of the frame that the caller knows; '+' asks for one; '-' does not
 --        then for each other check:
 --          epochs         how many are compared, 0 to 2; then for each the stamps that the caller holds:
 --            keys, limits   '-' is not compared

@@ -166,11 +166,11 @@ func (b *Batch) addCharge(check *Check, c *Charge) {
 	b.plainKeys = append(b.plainKeys, &c.Count)
 	switch {
 	case c.shows():
-		b.plainArgs = append(b.plainArgs, &c.Frame.Generation, &c.Frame.Before)
+		b.plainArgs = append(b.plainArgs, &c.Frame.Before)
 	case c.Frame != nil:
-		b.plainArgs = append(b.plainArgs, wanted, absent)
+		b.plainArgs = append(b.plainArgs, wanted)
 	default:
-		b.plainArgs = append(b.plainArgs, absent, absent)
+		b.plainArgs = append(b.plainArgs, absent)
 	}
 }
 

@@ -47,8 +47,8 @@ local function generation(mark, before) return (mark + before % GENERATIONS * 65
 
 -- charge charges a frame, and returns what its count says then, what of that counts against the policy, and what the
 -- charge came to. It returns nothing, and has charged nothing, where that is not the present frame.
-local function charge(t, count, shown, begun, sum)
-  if not shown or not begun or begun < 0 or t.room <= 0 or sum > FRAMED or sum % 1 > 0 then return end
+local function charge(t, count, begun, sum)
+  if not begun or begun < 0 or t.room <= 0 or sum > FRAMED or sum % 1 > 0 then return end
   local value = pcall('INCRBY', count, sum)
   if type(value) ~= 'number' then return end
   local sort, used = value % FRAME
@@ -82,8 +82,9 @@ for i = 1, key do
   arg = arg + 2
 end
 
--- The terms: what policies come to, for all checks that have them. step is what a unit counts, and room how much may be
--- counted, and mark what the generations of their frames come from. Whether they are valid only matters where there is no frame, which was told to valid ones.
+-- The terms: what policies come to, for all checks that have them. step is what a unit counts, room how much may be counted,
+-- and mark what the generations of their frames come from. Whether they are valid only matters where there is no frame,
+-- which was told to valid ones.
 local terms = {}
 arg = arg + 1
 for i = 1, tonumber(ARGV[arg]) do
@@ -109,7 +110,7 @@ while at < size do
   local sum = t and units > 0 and units * times * t.step
   local sort, used, charged
   if sum and not t.late and not (late and (late[first] or late[second])) then
-    sort, used, charged = charge(t, KEYS[key + 2], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]), sum)
+    sort, used, charged = charge(t, KEYS[key + 2], tonumber(ARGV[arg + 1]), sum)
   end
   if not sort then
     left = left or {}
@@ -126,10 +127,14 @@ while at < size do
     reply[last + 1], reply[last + 2], reply[last + 3], reply[last + 4] = 6, fits, fits, sort - back
     last = last + 4
   end
-  for i = 1, n do
-    if byte(shape, at + 4 + 2 * i) == 0 then arg = arg + 1 end
+  at, key, arg = at + 4 + 2 * n, key + 2 * n, arg + n
+  if n == 1 then
+    if units == 0 then arg = arg + 1 end
+  else
+    for i = 2 * n - 2, 0, -2 do
+      if byte(shape, at - i) == 0 then arg = arg + 1 end
+    end
   end
-  at, key, arg = at + 4 + 2 * n, key + 2 * n, arg + 2 * n
 end
 if not left and arg == #ARGV then return reply end
 

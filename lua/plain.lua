@@ -18,14 +18,14 @@ local function policies_of(check)
     local p = {
       kind = t.kind, algorithm = algorithm(t.kind), limit = integer(t.limit, 0, LIMIT), window = integer(t.window, 1, WINDOW),
       extra = integer(t.extra, 0, TIME), change = integer(t.change, KEEP, RESET), units = u, capacity = 0, holds = nil, counts = false,
-      key = KEYS[name + 1], count = KEYS[name + 2], terms = t, wanted = false, generation = nil, before = nil,
+      key = KEYS[name + 1], count = KEYS[name + 2], terms = t, wanted = false, before = nil,
     }
     if u == 0 then
       number = number + 1
       p.units = integer(ARGV[number], 0, LIMIT)
     end
-    p.wanted, p.generation, p.before = ARGV[number + 1] ~= '-', tonumber(ARGV[number + 1]), tonumber(ARGV[number + 2])
-    number, name = number + 2, name + 2
+    number, name = number + 1, name + 2
+    p.wanted, p.before = ARGV[number] ~= '-', tonumber(ARGV[number])
     if not (p.algorithm and p.kind ~= 'h' and p.limit and p.window and p.units) or not p.extra and t.extra ~= '-'
       or not p.change and t.change ~= '-' or not integer(t.from, 0, TIME) or not integer(t.till, 0, TIME) or not bounded(p) then
       return
@@ -40,7 +40,7 @@ local function framed(check, policies)
   local taken, fits = {}, check.times
   for i, p in ipairs(policies) do
     local sum = p.units * check.times * p.terms.step
-    local sort, used, charged = charge(p.terms, p.count, p.generation, p.before, sum)
+    local sort, used, charged = charge(p.terms, p.count, p.before, sum)
     if not sort then
       for j = 1, i - 1 do
         if taken[j].charged > 0 then call('INCRBY', policies[j].count, -taken[j].charged) end

@@ -254,7 +254,7 @@ func (f *film) charge(s *scene, i int, plain bool) lua.Charge {
 func (f *film) shown(client, i int) *lua.Frame {
 	var known []told
 	for _, k := range f.clients[client][i] {
-		if f.clock.now < k.at+frameLife { // one told later than now, as after a step back, does no harm either
+		if f.clock.now >= k.at && f.clock.now < k.at+frameLife { // one told later than now, as after a step back, is none either
 			known = append(known, k)
 		}
 	}

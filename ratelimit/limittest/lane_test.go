@@ -156,7 +156,7 @@ func (w *watch) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		w.mu.Lock()
 		w.names = append(w.names, cmd.Name())
-		w.sent[fmt.Sprint(cmd.Args()...)] = true
+		w.sent[sentence(cmd)] = true
 		for _, key := range scriptKeys(cmd) {
 			if !slices.Contains(w.keys, key) {
 				w.keys = append(w.keys, key)
@@ -172,16 +172,17 @@ func scriptKeys(cmd redis.Cmder) []string {
 	if cmd.Name() != "evalsha" && cmd.Name() != "eval" {
 		return nil
 	}
-	var keys []string
-	args := cmd.Args() // name, script, number of keys, keys, arguments
-	if n, ok := args[2].(int); ok {
-		for _, key := range args[3 : 3+n] {
-			if s, ok := key.(string); ok {
-				keys = append(keys, s)
-			}
-		}
-	}
+	_, keys, _ := redistest.Call(cmd)
 	return keys
+}
+
+// sentence returns what is sent.
+func sentence(cmd redis.Cmder) string {
+	if cmd.Name() != "evalsha" && cmd.Name() != "eval" {
+		return fmt.Sprint(cmd.Args()...)
+	}
+	script, keys, args := redistest.Call(cmd)
+	return fmt.Sprintf("%q", append([]any{cmd.Name(), script, keys}, args...))
 }
 
 // image is all that Redis holds under a key, bit for bit.
