@@ -40,13 +40,14 @@ func options(auth *middleware.Authenticated, limiter *ratelimit.Limiter, verifie
 	lower := ratelimit.PerHour(5000).Named("lower").By(ratelimit.ByOrg).InPlaceOf("hourly")  // a candidate: only tells where it would differ
 	limited := auth.RateLimit(limiter, bucket, hourly, lower, tokens, ratelimit.Concurrent(20)).
 		Cost("tokens", cost) // from the request; in the handler: Admission.Take, Refund. Monitor() refuses nothing
+	busy := auth.RateLimit(limiter, ratelimit.PerMinute(60_000).Ahead(1000))  // from memory, up to 1000 units at a time; limiter.Close at the end
 	public := middleware.LimitBy(middleware.ClientNetwork(), limiter, bucket) // where nobody is authenticated
 
 	metrics, err := telemetry.New(telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage))
 	auth = middleware.Authenticate(verifier, middleware.WithObserver(metrics)) // an ObserverFunc of yours is told why, by Event.Err: log it
 	public = public.With(middleware.WithObserver(metrics))
 	prometheus.MustRegister(metrics)
-	return errors.Join(err, limited.Err(), public.Err(), auth.Err())
+	return errors.Join(err, limited.Err(), busy.Err(), public.Err(), auth.Err())
 }
 
 func keys(ctx context.Context, issuer *authkey.Issuer, verifier *authkey.Verifier, limiter *ratelimit.Limiter, networks, proxies []netip.Prefix) error {

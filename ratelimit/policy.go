@@ -12,7 +12,8 @@ import (
 type Algorithm uint8
 
 // The algorithms. With a key of 50 bytes, a state takes 152 bytes of Redis (sliding and fixed windows), 168
-// (aligned, GCRA, one request of Concurrency, which takes about 42 for each more) or 184 (calendar).
+// (aligned, GCRA, one request of Concurrency, which takes about 42 for each more) or 184 (calendar), and about as much
+// again for its count while it is busy.
 const (
 	// SlidingWindow weighs the count of the previous window by how much of it still lies within one
 	// window's length from now. It smooths the edge between two windows, and assumes that the previous

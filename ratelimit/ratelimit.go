@@ -13,6 +13,15 @@
 //	if err != nil { ... }          // Redis did not answer: nobody knows
 //	if !decision.Allowed { ... }   // refused, and nothing was taken
 //
+// Requests that are decided at the same time share a call, so many callers cost Redis little more than a few. Who makes one
+// request again and again may keep what is the same of it, as package middleware does with an identity:
+//
+//	prepared, err := limiter.Prepare(request)
+//	err = prepared.Admit(ctx, ratelimit.Call{Epoch: identity.Epoch}, &decision)
+//
+// Two things decide from memory, where they are asked for, and hear of changes a little later: Policy.Ahead, which takes
+// units ahead, and WithRefusals, which repeats what Redis refused. Close gives back what was taken ahead.
+//
 // In an HTTP service use package middleware, which calls this one. Do not use it where an approximate
 // limit in the process's own memory is enough: golang.org/x/time/rate does that without a network.
 package ratelimit
