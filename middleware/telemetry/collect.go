@@ -25,6 +25,7 @@ var (
 	storeErrors   = describe("tollgate_store_errors_total", "Look-ups that the store of keys did not answer.")
 	throttled     = describe("tollgate_throttled_lookups_total", "Look-ups of keys that were not made, because too many were of keys that nobody knows.")
 	rehashed      = describe("tollgate_rehashes_total", "Digests of keys that were to move to the current pepper, by result.", "result")
+	remembered    = describe("tollgate_limit_remembered_refusals_total", "Requests that a limiter refused from memory.")
 	stale         = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
 	monitored     = describe("tollgate_limiters_monitored", "Limiters that refuse nobody, because SetMonitor is on.")
 	ending        = describe("tollgate_overrides_ending", "Overrides that are active and end within a time, of the orgs in memory.", "within")
@@ -55,7 +56,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	c.candidates.Describe(to)
 	c.superseded.requests.Describe(to)
 	for _, d := range []*prometheus.Desc{
-		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, stale, monitored, ending,
+		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, remembered, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
 		issuerFetches, issuerSpent, issuerMissing, issuerStale, issuerSets, issuerKeys, issuerAge,
 	} {
@@ -106,11 +107,12 @@ func (c *Collector) collectLimiters(to chan<- prometheus.Metric) {
 	if len(c.limiters) == 0 {
 		return
 	}
-	var hits, misses, old uint64
+	var hits, misses, old, refused uint64
 	var orgs, hour, day, week, lifted int
 	for _, l := range c.limiters {
 		s := l.Stats()
 		hits, misses, old, orgs = hits+s.Hits, misses+s.Misses, old+s.Stale, orgs+s.Orgs
+		refused += s.Refused
 		hour, day, week = hour+s.EndingHour, day+s.EndingDay, week+s.EndingWeek
 		if s.Monitored {
 			lifted++
@@ -120,6 +122,7 @@ func (c *Collector) collectLimiters(to chan<- prometheus.Metric) {
 	to <- count(lookups, misses, "overrides", "miss")
 	to <- gauge(entries, float64(orgs), "overrides")
 	to <- count(stale, old)
+	to <- count(remembered, refused)
 	to <- gauge(monitored, float64(lifted))
 	to <- gauge(ending, float64(hour), "1h")
 	to <- gauge(ending, float64(day), "1d")

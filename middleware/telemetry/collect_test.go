@@ -33,7 +33,7 @@ func (s meterStats) Stats() meter.Stats { return meter.Stats(s) }
 func full() []telemetry.Option {
 	return []telemetry.Option{
 		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Throttled: 18, Rehashes: 19, RehashErrors: 21, Entries: 5, NegativeEntries: 6}),
-		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Orgs: 10, Monitored: true, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
+		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Refused: 23, Orgs: 10, Monitored: true, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
 		telemetry.WithMeter(meterStats{
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
 			Failures: map[lua.Class]uint64{lua.ClassTimeout: 15, lua.ClassConfig: 16},
@@ -57,6 +57,9 @@ tollgate_cache_lookups_total{cache="keys",result="miss"} 3
 tollgate_cache_lookups_total{cache="keys",result="negative_hit"} 2
 tollgate_cache_lookups_total{cache="overrides",result="hit"} 7
 tollgate_cache_lookups_total{cache="overrides",result="miss"} 8
+# HELP tollgate_limit_remembered_refusals_total Requests that a limiter refused from memory.
+# TYPE tollgate_limit_remembered_refusals_total counter
+tollgate_limit_remembered_refusals_total 23
 # HELP tollgate_limiters_monitored Limiters that refuse nobody, because SetMonitor is on.
 # TYPE tollgate_limiters_monitored gauge
 tollgate_limiters_monitored 1
