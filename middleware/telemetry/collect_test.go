@@ -195,7 +195,7 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	}
-	if len(families) != 28 {
-		t.Errorf("%d metrics, want 28", len(families))
+	if len(families) != 29 {
+		t.Errorf("%d metrics, want 29", len(families))
 	}
 }
