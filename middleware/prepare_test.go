@@ -15,7 +15,6 @@ import (
 
 // preparer is a limiter that knows what it prepared and what that was asked.
 type preparer struct {
-	limiterFunc
 	limit  int64 // the effective one
 	made   []ratelimit.Request
 	calls  []ratelimit.Call

@@ -98,7 +98,7 @@ func TestWriterOfServers(t *testing.T) {
 			server.EnableHTTP2 = protocol == "HTTP/2.0"
 			server.StartTLS()
 			t.Cleanup(server.Close)
-			response, err := server.Client().Get(server.URL)
+			response, err := get(t, server)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,8 +163,8 @@ func TestWriterOfOthers(t *testing.T) {
 			if known := strings.HasPrefix(fmt.Sprintf("%T", watched), "watch."); known != row.known {
 				t.Errorf("a %T for %T", watched, row.w)
 			}
-			if got := watched.(interface{ Unwrap() http.ResponseWriter }).Unwrap(); got != row.w {
-				t.Errorf("Unwrap returns %v", got)
+			if whole, ok := watched.(interface{ Unwrap() http.ResponseWriter }); !ok || whole.Unwrap() != row.w {
+				t.Errorf("a %T does not unwrap to %T", watched, row.w)
 			}
 		})
 	}
@@ -186,18 +186,21 @@ func TestSeen(t *testing.T) {
 		size   int64
 	}{
 		"nothing":       {func(http.ResponseWriter) {}, 0, 0},
-		"a status":      {func(w http.ResponseWriter) { w.WriteHeader(404) }, 404, 0},
-		"the first":     {func(w http.ResponseWriter) { w.WriteHeader(202); w.WriteHeader(500) }, 202, 0},
-		"informational": {func(w http.ResponseWriter) { w.WriteHeader(103); w.WriteHeader(204) }, 204, 0},
+		"a status":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, 404, 0},
+		"the first":     {func(w http.ResponseWriter) { w.WriteHeader(http.StatusAccepted); w.WriteHeader(500) }, 202, 0},
+		"informational": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints); w.WriteHeader(204) }, 204, 0},
 		"a body":        {func(w http.ResponseWriter) { _, _ = w.Write([]byte("abc")) }, 200, 3},
 		"a text":        {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "abcd") }, 200, 4},
-		"a flush":       {func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush(); w.WriteHeader(404) }, 200, 0},
-		"a copy":        {func(w http.ResponseWriter) { _, _ = io.Copy(w, strings.NewReader("abcde")) }, 200, 5},
+		"a flush": {func(w http.ResponseWriter) {
+			_ = http.NewResponseController(w).Flush()
+			w.WriteHeader(http.StatusNotFound)
+		}, 200, 0},
+		"a copy": {func(w http.ResponseWriter) { _, _ = io.Copy(w, strings.NewReader("abcde")) }, 200, 5},
 	} {
-		for kind, with := range map[string]func(http.Handler) (close func()){
+		for kind, with := range map[string]func(http.Handler) (end func()){
 			"server": func(h http.Handler) func() {
 				server := httptest.NewServer(h)
-				if response, err := server.Client().Get(server.URL); err == nil {
+				if response, err := get(t, server); err == nil {
 					response.Body.Close()
 				}
 				return server.Close
@@ -241,7 +244,7 @@ func TestHijacked(t *testing.T) {
 	hijack(new(watch.Response), &hijacker{})
 	var seen watch.Response
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { hijack(&seen, w) }))
-	if response, err := server.Client().Get(server.URL); err == nil {
+	if response, err := get(t, server); err == nil {
 		response.Body.Close()
 		t.Error("the server answered on a connection that was taken over")
 	}
@@ -256,4 +259,13 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, got)
 		}
 	}
+}
+
+func get(t *testing.T, server *httptest.Server) (*http.Response, error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+	if err != nil {
+		t.Fatalf("NewRequest: %v", err)
+	}
+	return server.Client().Do(r)
 }
