@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
@@ -48,6 +49,7 @@ type flight struct {
 	fly func()
 
 	deadline time.Time
+	ends     atomic.Int64 // the same in nanoseconds since 1970: the client may still look at it when the flight has landed
 	calls    []*call // in the order of the checks
 	batches  []*lua.Batch
 	used     int                   // how many of them
@@ -61,7 +63,7 @@ type flight struct {
 var flights sync.Pool
 
 // Deadline is when those who wait will have gone.
-func (f *flight) Deadline() (time.Time, bool) { return f.deadline, true }
+func (f *flight) Deadline() (time.Time, bool) { return time.Unix(0, f.ends.Load()), true }
 
 // add has a call wait for its flight.
 func (q *queue) add(c *call) error {
@@ -133,6 +135,7 @@ func (q *queue) seal(f *flight) bool {
 		return false
 	}
 	f.deadline = time.Now().Add(q.timeout)
+	f.ends.Store(f.deadline.UnixNano())
 	return true
 }
 

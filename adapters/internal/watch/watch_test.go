@@ -187,8 +187,8 @@ func TestSeen(t *testing.T) {
 	}{
 		"nothing":       {func(http.ResponseWriter) {}, 0, 0},
 		"a status":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, 404, 0},
-		"the first":     {func(w http.ResponseWriter) { w.WriteHeader(http.StatusAccepted); w.WriteHeader(500) }, 202, 0},
-		"informational": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints); w.WriteHeader(204) }, 204, 0},
+		"the first":     {func(w http.ResponseWriter) { w.WriteHeader(http.StatusAccepted); w.WriteHeader(http.StatusInternalServerError) }, 202, 0},
+		"informational": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints); w.WriteHeader(http.StatusNoContent) }, 204, 0},
 		"a body":        {func(w http.ResponseWriter) { _, _ = w.Write([]byte("abc")) }, 200, 3},
 		"a text":        {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "abcd") }, 200, 4},
 		"a flush": {func(w http.ResponseWriter) {
