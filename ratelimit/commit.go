@@ -50,7 +50,7 @@ type flight struct {
 
 	deadline time.Time
 	ends     atomic.Int64 // the same in nanoseconds since 1970: the client may still look at it when the flight has landed
-	calls    []*call // in the order of the checks
+	calls    []*call      // in the order of the checks
 	batches  []*lua.Batch
 	used     int                   // how many of them
 	open     [bucket.Count + 1]int // of each bucket, and of all: the place of its last batch, from 1
