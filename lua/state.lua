@@ -97,13 +97,14 @@ local function frame(p, s, units)
   end
 end
 
--- digits returns a number as text: most are the same for many states.
+-- digits returns a number as text: most are the same for many states. They are kept below zero, where no Lua takes them
+-- for the places of a long list.
 local texts = {}
 local function digits(number)
-  local text = texts[number]
+  local text = texts[-1 - number]
   if not text then
     text = string.format('%.0f', number)
-    texts[number] = text
+    texts[-1 - number] = text
   end
   return text
 end
