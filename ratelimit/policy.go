@@ -94,13 +94,14 @@ type Policy struct {
 	Burst int64
 	// Period is which days or months a CalendarWindow counts. Other algorithms have none.
 	Period Period
-	// Prefetch is how many units a process may take ahead of the requests that will use them, and then decide these
-	// from memory: up to 1,000,000,000. They are charged when they are taken, so the limit is never exceeded; but
-	// others may be refused although a process has up to as many units left, until it gives them back. It takes as many
-	// as it used up lately, none near the limit, and asks Redis anew at least every second, which is how long it
-	// may take until it hears of a change or a revocation. Policies of windows of a second or more have it, all of
-	// a request or none: others make each request ask Redis. Close gives back what is left. Zero, the default, takes
-	// nothing ahead.
+	// Prefetch is how many units a process may take ahead of the requests that will use them, and then decide these from
+	// memory: up to 1,000,000,000, for each who asks by themselves: each project or key, at each endpoint, also where
+	// they share a count. Units are charged when they are taken, so the limit is never exceeded; but others may be
+	// refused although a process has as many units left, until it gives them back. It takes as many as it used up
+	// lately, none near the limit, and asks Redis anew at least every second, which is how long it may take until
+	// it hears of a change or a revocation. Policies of windows of a second or more may have it; a request whose
+	// policies do not all have it asks Redis each time. What is left comes back when its second is over, with
+	// Limiter.Close, or after a crash when the window ends. Zero, the default, takes nothing ahead.
 	Prefetch int64
 	// Partition is what is counted separately. Default ByProject.
 	Partition Partition
