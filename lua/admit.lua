@@ -49,9 +49,9 @@
 --          3
 --          5              it fits, so often as it is asked; for each policy what its frame counts now
 --          6              and how often it fits; for each policy how often that fits by itself, and what its frame counts
---          7              it is answered behind all plain checks, by how often it fits, and for each policy: how often that
---                         fits by itself, generation (of its frame, or 0), start, window, current, previous, ends, was,
---                         change; or by -1: a number is out of bounds
+--          7              it is answered behind all plain checks: by one of the above, or by 7, how often it fits, and for
+--                         each policy: how often that fits by itself, start, window, current, previous, ends, was,
+--                         change, and of its frame the generation and before, 0 if it has none
 --        then for each other check: status; for each epoch keys, limits;
 --        and, if the status is 0 or 1, for each policy: done, held, start, window, current, previous, ends,
 --        was, change

@@ -32,7 +32,10 @@ func newOverrideCache(orgs int) (*overrideCache, error) {
 	c := &overrideCache{ending: make(map[string][]*Override)}
 	var err error
 	// Nothing but Add evicts, and Add holds the lock.
-	c.Cache, err = lru.NewWithEvict(orgs, func(org string, _ *current) { delete(c.ending, org) })
+	c.Cache, err = lru.NewWithEvict(orgs, func(org string, gone *current) {
+		gone.Store(nil) // whoever keeps it asks again
+		delete(c.ending, org)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w option: %w", ErrInvalid, err)
 	}

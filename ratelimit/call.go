@@ -43,6 +43,7 @@ func newCall(p *Prepared) *call {
 	}
 	c.prepared, c.times, c.err = p, 1, nil
 	c.told.Store(false)
+	c.answer = lua.Answer{Epochs: c.answer.Epochs[:0], States: c.answer.States[:0]} // what it came to before is nobody's
 	if c.answer.States == nil {
 		c.answer.States, c.answer.Epochs = c.states[:0], c.stamps[:0]
 	}

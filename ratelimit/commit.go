@@ -271,11 +271,10 @@ func (q *queue) giveUp() {
 	}
 }
 
-// close lets nobody in any more, and returns a channel that is closed when nothing is under way.
-func (q *queue) close() <-chan struct{} {
+// close lets nobody in any more. When nothing is under way, idle is closed.
+func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
 	q.rest()
-	return q.idle
 }

@@ -75,7 +75,8 @@ func (l *Limiter) Refund(ctx context.Context, r Request, taken time.Time) (Decis
 
 // Reset forgets what was taken and held of each policy of a request: the next one begins anew. If there was anything,
 // the same call appends an entry, limits.reset, to the org's audit trail, in the name of the audit.Actor of ctx; a
-// request without an Org has no trail. One Redis call. Errors: ErrInvalid, ErrUnavailable.
+// request without an Org has no trail. What this process has taken ahead in the org's bucket is forgotten with it; what
+// others have, they may still use, and give back. One Redis call. Errors: ErrInvalid, ErrUnavailable.
 func (l *Limiter) Reset(ctx context.Context, r Request) error {
 	r.Epoch = 0
 	check := lua.Check{Mode: lua.Reset}
@@ -86,7 +87,12 @@ func (l *Limiter) Reset(ctx context.Context, r Request) error {
 		}
 		check.Trail, check.Line = lua.AuditKey(r.Org), line
 	}
-	_, err := l.ask(ctx, &r, check)
+	d, err := l.ask(ctx, &r, check)
+	if err == nil {
+		at := lua.BucketOf(r.key(&r.Charges[0]))
+		l.reset[at].Store(d.At.UnixMicro())
+		l.leases.forget(at)
+	}
 	return err
 }
 

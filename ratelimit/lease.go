@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -273,7 +274,8 @@ func (l *lease) drain() []int64 {
 	return left
 }
 
-// giveBack gives units back to the windows that they were taken from. What fails is missed until these end.
+// giveBack gives units back to the windows that they were taken from, as long as the limits are those that they were taken
+// under: else the change has already said what becomes of them. What fails is missed until the windows end.
 func (l *lease) giveBack(units []int64) error {
 	r := l.p.request
 	r.Charges = nil
@@ -287,6 +289,16 @@ func (l *lease) giveBack(units []int64) error {
 	if len(r.Charges) == 0 {
 		return nil
 	}
-	_, err := l.p.limiter.ask(context.Background(), &r, lua.Check{Mode: lua.Refund, At: l.at})
+	if l.at <= l.p.limiter.reset[l.p.bucket].Load() {
+		return nil // there is nothing left of what they were taken from
+	}
+	p, err := l.p.limiter.prepare(&r)
+	if err != nil {
+		return err
+	}
+	ask := question{check: lua.Check{Mode: lua.Refund, At: l.at}, under: &l.w.sources, at: l.at}
+	if err = p.decide(context.Background(), &ask, new(Decision)); errors.Is(err, errChanged) {
+		return nil
+	}
 	return err
 }

@@ -28,6 +28,26 @@ func (ls *leases) begin() bool {
 	return !ls.closed
 }
 
+// over reports whether it was closed.
+func (ls *leases) over() bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.closed
+}
+
+// forget ends the leases of a bucket, whose counts were reset: there is nothing to give back to.
+func (ls *leases) forget(number int) {
+	ls.mu.Lock()
+	holders := slices.Collect(maps.Keys(ls.holders))
+	ls.mu.Unlock()
+	for _, p := range holders {
+		if l := p.lease.Load(); l != nil && p.bucket == number && p.lease.CompareAndSwap(l, nil) {
+			l.drain()
+			ls.note(p)
+		}
+	}
+}
+
 // note remembers who has a lease, and forgets who has none.
 func (ls *leases) note(p *Prepared) {
 	ls.mu.Lock()

@@ -31,6 +31,7 @@ type Limiter struct {
 	monitor  atomic.Bool
 	stale    atomic.Uint64
 	refused  atomic.Uint64
+	reset    [bucket.Count]atomic.Int64 // Redis time when counts of a bucket were last reset
 	given    [bucket.Count]atomic.Int64 // Redis time when units of a bucket were last given back, held on or forgotten
 }
 

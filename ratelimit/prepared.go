@@ -51,7 +51,13 @@ type question struct {
 	check lua.Check // Mode, and what only some modes have
 	hold  string
 	often bool // the request came not long ago, too
+
+	under *sources // what alone it may be decided under, as it was at a Redis time
+	at    int64
 }
+
+// errChanged says that a question was not asked, for it goes by what has changed.
+var errChanged = errors.New("the limits have changed")
 
 // worked is what a request comes to under some overrides and a plan, between two Redis times.
 type worked struct {
@@ -134,7 +140,7 @@ func (p *Prepared) remembers(ask *question, d *Decision) bool {
 		return true
 	}
 	f := p.refused.Load()
-	return f != nil && f.refuses(p, ask, d)
+	return f != nil && f.refuses(p, ask, d) && !p.limiter.leases.over()
 }
 
 // admissible validates what comes with a call.
@@ -165,6 +171,9 @@ func (p *Prepared) put(ctx context.Context, ask *question, d *Decision) error {
 		if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
 			now, _ = l.clock.at(began)
 		}
+		if ask.under != nil {
+			from, now = *ask.under, ask.at
+		}
 		w := p.work(from, now, ask.decides())
 		c := newCall(p)
 		c.fill(ask, w, now)
@@ -175,6 +184,10 @@ func (p *Prepared) put(ctx context.Context, ask *question, d *Decision) error {
 		if !again {
 			c.free()
 			return err
+		}
+		if ask.under != nil {
+			c.free()
+			return errChanged
 		}
 		l.stale.Add(1)
 		now, known = c.answer.Now, true

@@ -41,7 +41,7 @@ func (p *Prepared) refuse(ask *question, w *worked, d *Decision, now int64) {
 		if r.RetryAfter >= 0 {
 			wait = min(wait, r.RetryAfter)
 		}
-		if until := now + wait.Microseconds(); until > kept.until {
+		if until := min(now+wait.Microseconds(), w.until); until > kept.until {
 			kept.until, kept.policy, kept.cost = until, i, r.Cost
 		}
 	}

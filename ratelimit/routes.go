@@ -82,8 +82,11 @@ func (qs *queues) close(ctx context.Context) error {
 	}
 	qs.mu.Unlock()
 	for _, q := range open {
+		q.close()
+	}
+	for _, q := range open {
 		select {
-		case <-q.close():
+		case <-q.idle:
 		case <-ctx.Done():
 			return fmt.Errorf("ratelimit: Close: checks are still under way: %w", ctx.Err())
 		}

@@ -42,7 +42,7 @@ func newStore(size int, timeout time.Duration, read func(context.Context, string
 
 // get returns where a set is: as it is in memory, unless a stamp was seen that is not its own.
 func (s *store) get(ctx context.Context, name string, seen int64, deadline time.Time) (*current, error) {
-	if held, ok := s.Get(name); ok && (seen == unseen || held.Load().stamp == seen) {
+	if held, ok := s.Get(name); ok && (seen == unseen || held.has(seen)) {
 		s.hits.Add(1)
 		return held, nil
 	}
@@ -72,53 +72,77 @@ func (s *store) get(ctx context.Context, name string, seen int64, deadline time.
 	}
 }
 
+// has reports whether the set is there, and of a stamp.
+func (c *current) has(stamp int64) bool {
+	set := c.Load()
+	return set != nil && set.stamp == stamp
+}
+
 // held is where the sources of a Prepared are. Nil where it has none.
 type held struct{ overrides, plan *current }
 
 // sources returns what may change the policies of the request: from where it was last, unless an answer told stamps of
 // the org and of the plans that are not those of what is there. began is when the caller's time did.
 func (p *Prepared) sources(ctx context.Context, seen [2]int64, began time.Time) (from sources, err error) {
-	l, r, at := p.limiter, &p.request, p.held.Load()
-	switch {
-	case r.Org == "":
+	l, r := p.limiter, &p.request
+	if r.Org == "" {
 		return from, nil
-	case at == nil || seen[0] != unseen:
-		if at, err = p.hold(ctx, seen, began.Add(l.timeout)); err != nil {
+	}
+	from, ok := p.held.Load().sources()
+	if !ok || seen[0] != unseen {
+		if from, err = p.hold(ctx, seen, began.Add(l.timeout)); err != nil {
 			return from, err
 		}
-	default:
+	} else {
 		l.orgs.hits.Add(1)
-		if at.plan != nil {
+		if from.plan != nil {
 			l.plans.hits.Add(1)
 		}
 	}
-	from.overrides = at.overrides.Load().with(r.preview)
-	if at.plan != nil {
-		from.plan = at.plan.Load()
-	}
+	from.overrides = from.overrides.with(r.preview)
 	return from, nil
 }
 
-// hold finds where the sources are, and reads them where they are not in memory or have changed.
-func (p *Prepared) hold(ctx context.Context, seen [2]int64, deadline time.Time) (*held, error) {
-	l, r, at := p.limiter, &p.request, new(held)
-	var err error
-	if at.overrides, err = l.orgs.get(ctx, r.Org, seen[0], deadline); err != nil {
-		return nil, err
+// sources returns what is there, and whether it still is.
+func (h *held) sources() (from sources, ok bool) {
+	if h == nil {
+		return from, false
 	}
-	if validName(r.Plan) {
-		if at.plan, err = l.plans.get(ctx, bucket.Of(r.Org)+r.Plan, seen[1], deadline); err != nil {
-			return nil, err
+	from.overrides = h.overrides.Load()
+	if h.plan == nil {
+		return from, from.overrides != nil
+	}
+	from.plan = h.plan.Load()
+	return from, from.overrides != nil && from.plan != nil
+}
+
+// hold finds where the sources are, and reads them where they are not in memory or have changed.
+func (p *Prepared) hold(ctx context.Context, seen [2]int64, deadline time.Time) (from sources, err error) {
+	l, r := p.limiter, &p.request
+	for {
+		at := new(held)
+		if at.overrides, err = l.orgs.get(ctx, r.Org, seen[0], deadline); err != nil {
+			return from, err
+		}
+		if validName(r.Plan) {
+			if at.plan, err = l.plans.get(ctx, bucket.Of(r.Org)+r.Plan, seen[1], deadline); err != nil {
+				return from, err
+			}
+		}
+		p.held.Store(at)
+		if from, ok := at.sources(); ok { // else it had to give way to others at once
+			return from, nil
 		}
 	}
-	p.held.Store(at)
-	return at, nil
 }
 
 // current reports whether what was worked out goes by the sources that are there now.
 func (p *Prepared) current(w *worked) bool {
-	at := p.held.Load()
-	return at == nil || at.overrides.Load() == w.overrides && (at.plan == nil || at.plan.Load() == w.plan)
+	if p.request.Org == "" {
+		return true
+	}
+	from, ok := p.held.Load().sources()
+	return ok && from == w.sources
 }
 
 func (l *Limiter) readOrg(ctx context.Context, org string) (*overrideSet, error) {
