@@ -27,7 +27,7 @@ type Admission struct {
 	copied  http.Request // what carries the admission, until somebody else copies it
 
 	authenticator Authenticator
-	credential    string // what presented points to
+	credential    hidden // what presented points to
 	presented     authkey.Presented
 	presentation  authkey.Presentation // room for the first that there is
 	sources       []Source             // where presented came from
@@ -76,7 +76,8 @@ func (a *Admission) Format(f fmt.State, _ rune) {
 	}
 }
 
-// Request returns the request to hand on: without the credential, and with the admission in its context.
+// Request returns the request to hand on: without the credential, and with the admission in its context. It shares the
+// values of its fields with the one that came, so write into no slice of Header in place.
 func (a *Admission) Request() *http.Request { return a.request }
 
 // Identity returns who is calling, nil where nobody was authenticated. Do not change it.
@@ -206,7 +207,7 @@ func (a *Admission) authenticate(header http.Header, authenticator Authenticator
 // is, else another copy.
 func (a *Admission) removeCredential() {
 	r := a.request
-	if r != &a.copied || a.open > 0 {
+	if r != &a.copied || a.shared {
 		r = new(*r)
 	}
 	without(r, a.config.sources)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/tollgate-go/tollgate/authkey"
 )
@@ -267,12 +268,20 @@ func (a *Admission) readCredential(header http.Header) (presented authkey.Presen
 	if found == "" {
 		return authkey.Presented{}, "", c.errMissing()
 	}
-	if a.credential != "" { // what a stage around this one read stays as it is
+	if *a.credential.text() != "" { // what a stage around this one read stays as it is
 		return authkey.NewPresented(found), scheme, nil
 	}
-	a.credential = found
-	return authkey.PresentedAt(&a.credential), scheme, nil
+	*a.credential.text() = found
+	return authkey.PresentedAt(a.credential.text()), scheme, nil
 }
+
+// hidden is a text of which package fmt shows an address alone, wherever it stands. It is laid out as a string is.
+type hidden struct {
+	data unsafe.Pointer
+	size int
+}
+
+func (h *hidden) text() *string { return (*string)(unsafe.Pointer(h)) } //nolint:gosec // the layout is that of a string
 
 // wellFormed reports whether a credential is visible ASCII without a comma, which joins two of them.
 func wellFormed(s string) bool {

@@ -95,17 +95,24 @@ func (m *meter) record(id *authkey.Identity, u Usage) {
 		m.recorder.Record(u)
 		return
 	}
-	t, kept := id.Notes.Load(m).(Tally)
+	t, kept := id.Notes.Load(m).(*tallied)
 	if !kept {
-		if t = m.tallier.Tally(u); t != nil {
-			t, _ = id.Notes.Store(m, t).(Tally)
+		t = &tallied{m.tallier.Tally(u), u.Org, u.Project}
+		if t.Tally != nil {
+			t, _ = id.Notes.Store(m, t).(*tallied)
 		}
 	}
-	if t == nil {
+	if t.Tally == nil || t.org != u.Org || t.project != u.Project {
 		m.recorder.Record(u)
 		return
 	}
 	t.Add(u.Units, u.At)
+}
+
+// tallied is a tally that an identity keeps, and whose it is.
+type tallied struct {
+	Tally
+	org, project string
 }
 
 // count is what a handler added.

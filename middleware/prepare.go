@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -35,10 +36,16 @@ func preparing(limiter Limiter) func(ratelimit.Request) (prepared, error) {
 
 // note is what an identity keeps for one limit at one endpoint.
 type note struct {
+	of       tenant // whom it was made for: an authenticator may hand out copies of an identity that differ
 	once     sync.Once
 	prepared prepared // nil: the limiter itself is asked
 	told     atomic.Pointer[told]
 }
+
+// tenant is what of an identity is worked into what is kept of it.
+type tenant struct{ org, project, key, plan string }
+
+func tenantOf(id *authkey.Identity) tenant { return tenant{id.Org, id.Project, id.Key, id.Plan} }
 
 // noteKeys are the keys that a limit's notes are kept under, one for each endpoint. Safe for concurrent use.
 type noteKeys struct {
@@ -89,7 +96,10 @@ func (a *Admission) note(l *limit) *note {
 	}
 	n, kept := a.identity.Notes.Load(key).(*note)
 	if !kept {
-		a.identity.Notes.Store(key, new(note))
+		a.identity.Notes.Store(key, &note{of: tenantOf(a.identity)})
+		return nil
+	}
+	if n.of != tenantOf(a.identity) {
 		return nil
 	}
 	n.once.Do(func() { n.prepare(a, l) })

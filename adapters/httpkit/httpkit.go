@@ -17,7 +17,8 @@
 // # Requests and errors
 //
 // The handler is given a copy of the request, without the credential and with the admission in its
-// context; what stands outside keeps the request that it passed in, with the credential. A refusal is
+// context; what stands outside keeps the request that it passed in, with the credential. The two share the values of
+// fields: set and add fields as you like, but write into no slice of Header in place. A refusal is
 // written by its renderer. A handler does the same with one of Admission.Take: err.Render(w, r).
 //
 // Flusher, Hijacker, ReaderFrom, Pusher and http.ResponseController work as they do without a stage.
@@ -75,7 +76,7 @@ func (h *handler) Handler(r *http.Request) (next http.Handler, pattern string) {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, pattern := h.Handler(r)
 	endpoint := h.endpoint(r.Method, pattern)
-	if _, nested := middleware.FromContext(r.Context()); nested { // the outermost stage sees the response
+	if _, nested := middleware.FromContext(r.Context()); nested && watch.Watched(w) { // by a stage around this one
 		admission, refusal := h.stage.Admit(w.Header(), r, endpoint)
 		if refusal != nil {
 			refusal.Render(w, r)

@@ -47,6 +47,16 @@ func Writer(s *Response, w http.ResponseWriter, admission *middleware.Admission)
 	return plain{s}
 }
 
+// Watched reports whether a writer is one of Writer's, so that another stage sees what is written to it. It does not know
+// those of writers with odd sets of interfaces.
+func Watched(w http.ResponseWriter) bool {
+	switch w.(type) {
+	case http1, http2, recorder, plain:
+		return true
+	}
+	return false
+}
+
 // ofServers are the interfaces that both of the server's writers have.
 type ofServers interface {
 	http.Flusher

@@ -185,9 +185,12 @@ func TestSeen(t *testing.T) {
 		status int
 		size   int64
 	}{
-		"nothing":       {func(http.ResponseWriter) {}, 0, 0},
-		"a status":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, 404, 0},
-		"the first":     {func(w http.ResponseWriter) { w.WriteHeader(http.StatusAccepted); w.WriteHeader(http.StatusInternalServerError) }, 202, 0},
+		"nothing":  {func(http.ResponseWriter) {}, 0, 0},
+		"a status": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, 404, 0},
+		"the first": {func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusAccepted)
+			w.WriteHeader(http.StatusInternalServerError)
+		}, 202, 0},
 		"informational": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints); w.WriteHeader(http.StatusNoContent) }, 204, 0},
 		"a body":        {func(w http.ResponseWriter) { _, _ = w.Write([]byte("abc")) }, 200, 3},
 		"a text":        {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "abcd") }, 200, 4},
