@@ -12,12 +12,12 @@ import (
 	"github.com/tollgate-go/tollgate/middleware"
 )
 
-type anyone struct{}
+type everyone struct{}
 
-func (anyone) Authenticate(context.Context, authkey.Presented) (*authkey.Identity, error) {
+func (everyone) Authenticate(context.Context, authkey.Presented) (*authkey.Identity, error) {
 	return &authkey.Identity{Org: "acme", Project: "shop", Key: "k", Kind: authkey.KindSecret, Notes: new(authkey.Notes)}, nil
 }
-func (a anyone) Refresh(c context.Context, p authkey.Presented, _ *authkey.Identity) (*authkey.Identity, error) {
+func (a everyone) Refresh(c context.Context, p authkey.Presented, _ *authkey.Identity) (*authkey.Identity, error) {
 	return a.Authenticate(c, p)
 }
 
@@ -29,7 +29,7 @@ func (r rec) Record(u middleware.Usage) { r <- u }
 func TestLateHandlerWithin(t *testing.T) {
 	usage := make(rec, 9)
 	events := make(chan middleware.Event, 9)
-	auth := middleware.Authenticate(anyone{}, middleware.WithObserver(middleware.ObserverFunc(func(e middleware.Event) {
+	auth := middleware.Authenticate(everyone{}, middleware.WithObserver(middleware.ObserverFunc(func(e middleware.Event) {
 		if e.Step == middleware.StepHandler {
 			events <- e
 		}
