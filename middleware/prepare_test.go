@@ -180,7 +180,9 @@ func TestRefreshedIdentityHasNotesOfItsOwn(t *testing.T) {
 	p := &preparer{limit: 10}
 	stage := middleware.PreparedBy(middleware.Authenticate(who).RateLimit(p, ratelimit.PerMinute(10)), p.prepare)
 	passing(t, stage, 2)
-	who.known[goodKey] = &authkey.Identity{Org: "acme", Project: "shop", Epoch: -1, Notes: who.known[goodKey].Notes}
+	old := *who.known[goodKey]
+	old.Epoch = -1
+	who.known[goodKey] = &old
 	who.refreshed = map[string]*authkey.Identity{goodKey: {Org: "acme", Project: "moved", Epoch: 2, Notes: new(authkey.Notes)}}
 	var a *middleware.Admission
 	for range 2 {
