@@ -21,7 +21,7 @@ func TestRemoveWhileOthersEnd(t *testing.T) {
 	inner := middleware.Authenticate(demoCallers(), middleware.WithSources(sources...))
 	changed := 0
 	for range 300 {
-		r := httptest.NewRequest("GET", "/?"+strings.Repeat("z=1&", 200), nil)
+		r := httptest.NewRequest(http.MethodGet, "/?"+strings.Repeat("z=1&", 200), nil)
 		r.Header.Set("X-Api-Key", goodKey)
 		a, _, refusal := admit(t, outer, r)
 		if refusal != nil {

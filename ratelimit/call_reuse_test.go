@@ -74,10 +74,10 @@ func TestAnswersAreOfTheirOwnCall(t *testing.T) {
 // What a change that resets gives, a lease gives again.
 func TestLeaseOfAForgivenCount(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
-		for name, make := range windowed {
+		for name, of := range windowed {
 			t.Run(name, func(t *testing.T) {
 				g := newGate(t, rdb)
-				q := g.request(1, make(400, time.Hour).Ahead(100))
+				q := g.request(1, of(400, time.Hour).Ahead(100))
 				for range 200 {
 					g.admit(q)
 				}
@@ -85,7 +85,7 @@ func TestLeaseOfAForgivenCount(t *testing.T) {
 				o := newGate(t, rdb)
 				o.org = g.org
 				o.set(ratelimit.Override{Limit: new(int64(401)), Change: ratelimit.ResetUsed})
-				one := o.request(1, make(400, time.Hour))
+				one := o.request(1, of(400, time.Hour))
 				n := 0
 				for range 2 {
 					for o.admit(one).Allowed {

@@ -64,10 +64,10 @@ func TestRefusalEndsWithItsOverride(t *testing.T) {
 // Reset while a lease is out, in the same limiter.
 func TestLeaseOfAResetCount(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
-		for name, make := range windowed {
+		for name, of := range windowed {
 			t.Run(name, func(t *testing.T) {
 				g := newGate(t, rdb)
-				q := g.request(1, make(400, time.Hour).Ahead(100))
+				q := g.request(1, of(400, time.Hour).Ahead(100))
 				for range 200 {
 					g.admit(q)
 				}
@@ -75,7 +75,7 @@ func TestLeaseOfAResetCount(t *testing.T) {
 				must(t, g.limiter.Reset(t.Context(), q))
 				o := newGate(t, rdb)
 				o.org = g.org
-				one := o.request(1, make(400, time.Hour)) // same count, nothing ahead
+				one := o.request(1, of(400, time.Hour)) // same count, nothing ahead
 				one.Charges[0].Policy.Prefetch = 0
 				n := 0
 				for range 2 {

@@ -39,10 +39,10 @@ func TestLateHandlerWithin(t *testing.T) {
 	inner := httpkit.Middleware(search)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		<-release
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 	}))
 	h := httpkit.Middleware(auth)(http.TimeoutHandler(inner, time.Millisecond, "late"))
-	r := httptest.NewRequest("GET", "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("X-Api-Key", "some-key")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
