@@ -1,9 +1,11 @@
+//go:build !race
+
 package ratelimit
+
+// Pools forget what they have where races are looked for, so allocations are counted in a run of their own.
 
 import (
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,14 +15,6 @@ import (
 	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/lua/redistest"
 )
-
-// pooled skips what counts allocations where pools forget what they have, as they do to find races.
-func pooled(t *testing.T) {
-	t.Helper()
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		t.Skip("allocations are those of a build without -race")
-	}
-}
 
 // preparedOf returns a limiter, and what an org's project asks of it that was asked before.
 func preparedOf(t *testing.T, rdb redis.UniversalClient) (*Prepared, Request) {
@@ -45,7 +39,6 @@ func preparedOf(t *testing.T, rdb redis.UniversalClient) (*Prepared, Request) {
 
 // TestAllocationsAlone counts what one caller's check allocates besides what the client does for the same call.
 func TestAllocationsAlone(t *testing.T) {
-	pooled(t)
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		p, r := preparedOf(t, rdb)
 		l, ctx := p.limiter, t.Context()
@@ -90,7 +83,6 @@ func clients(t *testing.T, rdb redis.UniversalClient, p *Prepared) float64 {
 
 // TestAllocationsTogether counts those of 128 callers.
 func TestAllocationsTogether(t *testing.T) {
-	pooled(t)
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		const callers, checks = 128, 20_000
 		p, _ := preparedOf(t, rdb)

@@ -86,7 +86,7 @@ func TestHungRedis(t *testing.T) {
 func TestHungConnections(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
-		for name, own := range map[string]time.Duration{"the limiter's time": time.Hour, "the callers' own": 10 * time.Millisecond} {
+		for name, own := range map[string]time.Duration{"the limiter's time": time.Hour, "the callers' own": 60 * time.Millisecond} {
 			t.Run(name, func(t *testing.T) {
 				v, counted := newValve(t, rdb)
 				g := newGate(t, counted)
