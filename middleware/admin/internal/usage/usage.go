@@ -117,6 +117,9 @@ func queryOf(org string, q rest.Query) (meter.Query, error) {
 		return asked, rest.BadQuery("The query parameter from must be before to, which is now where it is absent.")
 	}
 	asked.From = from.Truncate(time.Hour)
+	if asked.From.Year() < 1970 || asked.To.Year() > 9999 {
+		return asked, rest.BadQuery("The query parameters from and to must lie within the years 1970 to 9999.")
+	}
 	return asked, nil
 }
 

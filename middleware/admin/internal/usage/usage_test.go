@@ -27,7 +27,7 @@ func FuzzQuery(f *testing.F) {
 	}
 	h := server.Handler((&usage.Resources{Reader: bounds{}}).Routes())
 	for _, seed := range []string{
-		"", "limit=1", "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&step=day", "cursor=bnVsbA", "%", "a=b;c", "limit=1&limit=2",
+		"", "limit=1", "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&step=day", "cursor=bnVsbA", "%", "a=b;c", "limit=1&limit=2", "to=0000-01-01T00:00:00Z", "to=9999-12-31T23:30:00Z",
 		"cursor=eyJmIjowLCJ0IjowLCJsIjp7InBlcmlvZCI6IjIwMjYtMDEtMDFUMDA6MDA6MDBaIn0sInMiOiJob3VyIn0",
 	} {
 		f.Add(seed)
