@@ -195,8 +195,8 @@ type Check struct {
 }
 
 // Admit decides checks in one script call and returns an answer for each, in order; see AdmitBatch, which it calls with
-// copies of the checks. It returns as soon as ctx ends. ErrInvalid, and nothing was asked, where there are more than
-// a Batch takes.
+// copies of the checks. It returns as soon as ctx ends. Where there are more than a Batch takes, that is an error, and
+// nothing was asked.
 func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
 	b, answers := new(Batch), make([]Answer, len(checks))
 	for i := range checks {

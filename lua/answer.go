@@ -205,20 +205,21 @@ func (s *State) valid() bool {
 }
 
 // Nth puts into d what the nth of the checks that are merged in the answer came to, from 0: as if they had been asked one
-// after the other at its time. charges are those of the check.
+// after the other at its time. charges are those of the check. d may be a itself.
 func (a *Answer) Nth(n int64, charges []Charge, d *Answer) {
+	status, fits := a.Status, a.Fits
 	*d = Answer{Status: Refused, Now: a.Now, Epochs: append(d.Epochs[:0], a.Epochs...), States: append(d.States[:0], a.States...), Err: a.Err}
-	if a.Status != Allowed && a.Status != Refused {
-		d.Status = a.Status
+	if status != Allowed && status != Refused {
+		d.Status = status
 		return
 	}
 	behind := int64(0) // how many were taken after it
-	if n < a.Fits {
-		d.Status, d.Fits, behind = Allowed, 1, a.Fits-1-n
+	if n < fits {
+		d.Status, d.Fits, behind = Allowed, 1, fits-1-n
 	}
 	for i := range d.States {
 		s := &d.States[i]
-		s.Done = min(max(s.Done-min(n, a.Fits), 0), 1) // of those before it, the ones that do not fit took nothing
+		s.Done = min(max(s.Done-min(n, fits), 0), 1) // of those before it, the ones that do not fit took nothing
 		s.Current -= behind * charges[i].Units
 	}
 }

@@ -23,7 +23,7 @@ type Batch struct {
 	plain, other []asked
 	shape        shape
 	epochs       []*Held
-	places       map[Held]int // of epochs, once there are many
+	places       map[Held]byte // of epochs, once there are many
 	terms        []terms
 	epochKeys    []any
 	plainKeys    []any
@@ -61,9 +61,6 @@ func (s *shape) MarshalBinary() ([]byte, error) { return s.bytes, nil }
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
-	clear(b.plain) // what was asked is not to be kept alive
-	clear(b.words)
-	clear(b.places)
 	b.plain, b.other, b.shape.bytes = b.plain[:0], b.other[:0], b.shape.bytes[:0]
 	b.epochs, b.terms, b.words = b.epochs[:0], b.terms[:0], b.words[:0]
 	b.epochKeys, b.plainKeys, b.otherKeys = b.epochKeys[:0], b.plainKeys[:0], b.otherKeys[:0]
@@ -74,7 +71,8 @@ func (b *Batch) Reset() {
 func (b *Batch) Len() int { return len(b.plain) + len(b.other) }
 
 // Add puts a check into the batch, or returns false where it is full. All keys of a batch must lie in one slot where
-// there are slots, which those of one bucket do. The check is the batch's until that was admitted; then answer has what it came to, in the memory that it had.
+// there are slots, which those of one bucket do. The check is the batch's until that was admitted; then answer has what it
+// came to, in the memory that it had.
 //
 // times is how many equal checks, one after the other, it stands for, 1 to MaxTimes; more than 1 needs a Mergeable one.
 func (b *Batch) Add(check *Check, times int, answer *Answer) bool {
@@ -123,22 +121,31 @@ func (c *Check) Mergeable() bool {
 	return len(c.Charges) > 0 && c.plain()
 }
 
-// place returns that of an epoch, from 1.
+// place returns that of an epoch, from 1. Where there are few, to look at all of them costs less than a map.
 func (b *Batch) place(held *Held) byte {
-	const few = 8
-	for i := len(b.epochs) - 1; i >= max(len(b.epochs)-few, 0); i-- {
-		if *b.epochs[i] == *held {
-			return byte(i + 1)
+	const few = 16
+	if len(b.epochs) <= few {
+		for i, known := range b.epochs {
+			if *known == *held {
+				return byte(i + 1)
+			}
 		}
-	}
-	if at, ok := b.places[*held]; ok {
-		return byte(at)
+	} else if at, ok := b.places[*held]; ok {
+		return at
 	}
 	b.epochs, b.epochKeys = append(b.epochs, held), append(b.epochKeys, &held.Key)
-	if b.places == nil {
-		b.places = make(map[Held]int)
+	switch at := len(b.epochs); {
+	case at == few+1:
+		if b.places == nil {
+			b.places = make(map[Held]byte)
+		}
+		clear(b.places) // which are of the batch before
+		for i, known := range b.epochs {
+			b.places[*known] = byte(i + 1)
+		}
+	case at > few:
+		b.places[*held] = byte(at)
 	}
-	b.places[*held] = len(b.epochs)
 	return byte(len(b.epochs))
 }
 
@@ -247,24 +254,6 @@ func (c *Conn) answered(ctx context.Context, b *Batch, cmd onceIntegers) error {
 		return err
 	}
 	return b.decode(numbers)
-}
-
-// Node tells which server has a bucket, as something to compare: batches of buckets with equal nodes can travel in one
-// pipeline. On a client of one server all are equal, and all their checks can be one batch (together); on a Ring each
-// bucket is by itself. It asks the client, which on a cluster may have to ask a server where slots are.
-func (c *Conn) Node(ctx context.Context, bucket string) (node any, together bool, err error) {
-	switch client := c.rdb.(type) {
-	case interface {
-		MasterForKey(ctx context.Context, key string) (*redis.Client, error)
-	}:
-		node, err = client.MasterForKey(ctx, "{"+bucket+"}")
-		return node, false, err
-	case interface {
-		ForEachShard(ctx context.Context, f func(ctx context.Context, client *redis.Client) error) error
-	}:
-		return bucket, false, nil
-	}
-	return nil, true, nil
 }
 
 // onceIntegers is a command as once is.

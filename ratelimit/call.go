@@ -83,9 +83,7 @@ func (c *call) fill(ask *question, w *worked, now int64) {
 			continue
 		}
 		charge := w.charges[i]
-		if ask.Costs != nil {
-			charge.Units = ask.Costs[i]
-		}
+		charge.Units = p.cost(ask, i)
 		charge.Frame = p.frame(i, &charge, now, ask.often)
 		c.check.Charges = append(c.check.Charges, charge)
 	}

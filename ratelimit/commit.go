@@ -55,7 +55,6 @@ type flight struct {
 	used     int                   // how many of them
 	open     [bucket.Count + 1]int // of each bucket, and of all: the place of its last batch, from 1
 	errs     []error
-	shared   lua.Answer
 	given    bool // up
 }
 
@@ -226,7 +225,7 @@ func (f *flight) deliver() {
 	for i, first := range f.calls {
 		f.calls[i] = nil
 		if first.times > 1 {
-			first.share(&f.shared)
+			first.share()
 		}
 		for c := first; c != nil; {
 			next := c.behind // c is its caller's again, once it is told
@@ -239,17 +238,14 @@ func (f *flight) deliver() {
 }
 
 // share gives each of the calls that are merged in one its own answer, from the last that came to the first.
-func (c *call) share(shared *lua.Answer) {
-	epochs, states := append(shared.Epochs[:0], c.answer.Epochs...), append(shared.States[:0], c.answer.States...)
-	*shared = c.answer
-	shared.Epochs, shared.States = epochs, states
+func (c *call) share() {
 	n := int64(c.times)
 	for at := c.behind; at != nil; at = at.behind {
 		n--
-		shared.Nth(n, c.check.Charges, &at.answer)
+		c.answer.Nth(n, c.check.Charges, &at.answer)
 		at.err = c.err
 	}
-	shared.Nth(0, c.check.Charges, &c.answer)
+	c.answer.Nth(0, c.check.Charges, &c.answer)
 }
 
 // giveUp lets others fly in place of flights that take too long, as those whose connections hang: half the limiter's

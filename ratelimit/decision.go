@@ -97,13 +97,13 @@ func (d *Decision) RetryAfter() time.Duration {
 	return longest
 }
 
-// resultOf explains the state that the script left of a charge.
-func resultOf(c *Charge, e *effective, s *lua.State, now int64) Result {
+// resultOf explains the state that the script left of a charge that was asked for a cost.
+func resultOf(c *Charge, cost int64, e *effective, s *lua.State, now int64) Result {
 	r := Result{
 		Policy: c.Policy.name(), Partition: c.Policy.partition(), Unit: c.Policy.unit(), Algorithm: c.Policy.Algorithm,
 		Monitor: c.Policy.Monitor, Payment: c.Policy.Payment, Candidate: c.Policy.Candidate,
 		Limit: e.limit, Window: e.window, Burst: e.burst, Source: e.source, Reason: e.reason, Level: e.level, Unlimited: e.unlimited,
-		Cost: c.Cost, Exceeded: s.Done == 0,
+		Cost: cost, Exceeded: s.Done == 0,
 	}
 	if e.uncounted {
 		if r.Exceeded {
@@ -119,7 +119,7 @@ func resultOf(c *Charge, e *effective, s *lua.State, now int64) Result {
 		r.NextAfter = micros(w.after(now, min(r.Used, capacity)-1))
 	}
 	if r.Exceeded {
-		r.RetryAfter = micros(w.after(now, capacity-c.Cost))
+		r.RetryAfter = micros(w.after(now, capacity-cost))
 		if capacity == 0 {
 			r.RetryAfter = Never
 		}

@@ -31,7 +31,7 @@ func UsedAndAfter(a Algorithm, s lua.State, capacity, now, units int64) (used, a
 
 // ResultOf explains a state, without overrides.
 func ResultOf(c Charge, s lua.State, now int64) Result {
-	return resultOf(&c, &effective{limit: c.Policy.Limit, burst: c.Policy.Burst, window: c.Policy.Window, source: SourcePolicy, level: LevelPolicy}, &s, now)
+	return resultOf(&c, c.Cost, &effective{limit: c.Policy.Limit, burst: c.Policy.Burst, window: c.Policy.Window, source: SourcePolicy, level: LevelPolicy}, &s, now)
 }
 
 // Around returns when the period that holds a moment begins and ends.

@@ -108,14 +108,6 @@ func (l *lease) rest() []int64 {
 	return slices.Clone(l.left)
 }
 
-// cost returns what a question asks of a charge.
-func (p *Prepared) cost(ask *question, i int) int64 {
-	if ask.Costs != nil {
-		return ask.Costs[i]
-	}
-	return p.request.Charges[i].Cost
-}
-
 // begin takes a first lease beside a request that was decided, if it is one of many and there is room for more.
 func (p *Prepared) begin(ask *question, w *worked, d *Decision) {
 	if ask.check.Mode != lua.Take || ask.Token != nil || p.lease.Load() != nil || p.renewing.Load() || !w.leasable() {

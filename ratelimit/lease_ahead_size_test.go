@@ -195,7 +195,7 @@ func TestLeaseExpiresWhileClosing(t *testing.T) {
 	t.Parallel()
 	p := prepared(t, new(counter), []int64{1}, hour(1000, 100))
 	l := p.leases(t, 60)
-	p.limiter.leases.closed = true
+	p.limiter.leases.closed.Store(true)
 	if l.expire(); p.lease.Load() != l {
 		t.Error("ended beside Close")
 	}
@@ -228,13 +228,8 @@ func TestLeaseTakenWhileClosing(t *testing.T) {
 	<-under
 	closed := make(chan error)
 	go func() { closed <- p.limiter.leases.close(t.Context()) }()
-	for ls := &p.limiter.leases; ; runtime.Gosched() {
-		ls.mu.Lock()
-		done := ls.closed
-		ls.mu.Unlock()
-		if done {
-			break
-		}
+	for !p.limiter.leases.closed.Load() {
+		runtime.Gosched()
 	}
 	close(release)
 	if err := <-closed; err != nil {

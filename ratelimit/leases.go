@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // leases are those of a limiter. Safe for concurrent use.
@@ -15,24 +16,18 @@ type leases struct {
 
 	mu      sync.Mutex
 	holders map[*Prepared]struct{} // who has one
-	closed  bool
+	closed  atomic.Bool            // set while mu is held
 }
 
 // begin says that a lease is about to be taken, and returns false once closed. Who began calls Done.
 func (ls *leases) begin() bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if !ls.closed {
-		ls.Add(1)
+	if ls.closed.Load() {
+		return false
 	}
-	return !ls.closed
-}
-
-// over reports whether it was closed.
-func (ls *leases) over() bool {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	return ls.closed
+	ls.Add(1)
+	return true
 }
 
 // forget ends the leases of a bucket, whose counts were reset: there is nothing to give back to.
@@ -62,7 +57,7 @@ func (ls *leases) note(p *Prepared) {
 // end lets nobody take a lease any more, and gives back what is left of all. It returns the first error.
 func (ls *leases) end() (err error) {
 	ls.mu.Lock()
-	ls.closed = true
+	ls.closed.Store(true)
 	ls.mu.Unlock()
 	ls.Wait()
 	ls.mu.Lock()

@@ -69,12 +69,6 @@ type worked struct {
 	from, until int64
 }
 
-// frame is one that was told, and when.
-type frame struct {
-	lua.Frame
-	told int64
-}
-
 // Prepare validates a request and remembers it. Its Epoch, Token and Hold come with each call instead; Peek, and policies
 // with a Lease, are for Admit alone. The Charges are copied. Who prepares a request again gets the same Prepared,
 // as long as the limiter keeps it (see WithPrepared). No I/O. Errors: ErrInvalid.
@@ -140,7 +134,7 @@ func (p *Prepared) remembers(ask *question, d *Decision) bool {
 		return true
 	}
 	f := p.refused.Load()
-	return f != nil && f.refuses(p, ask, d) && !p.limiter.leases.over()
+	return f != nil && f.refuses(p, ask, d) && !p.limiter.leases.closed.Load()
 }
 
 // admissible validates what comes with a call.
@@ -164,15 +158,14 @@ func (p *Prepared) put(ctx context.Context, ask *question, d *Decision) error {
 	now, known := l.clock.at(began)
 	seen := [...]int64{unseen, unseen}
 	for range attempts {
-		from, err := p.sources(ctx, seen, began)
-		if err != nil {
-			return unavailable(err)
-		}
-		if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
-			now, _ = l.clock.at(began)
-		}
+		var from sources
+		var err error
 		if ask.under != nil {
 			from, now = *ask.under, ask.at
+		} else if from, err = p.sources(ctx, seen, began); err != nil {
+			return unavailable(err)
+		} else if !known { // nobody has told us Redis's time yet; overrides just did, if the org has any
+			now, _ = l.clock.at(began)
 		}
 		w := p.work(from, now, ask.decides())
 		c := newCall(p)
@@ -233,6 +226,14 @@ func (p *Prepared) read(c *call, ask *question, w *worked, d *Decision) (again b
 // decides reports whether the question is one that a limit answers.
 func (q *question) decides() bool { return q.check.Mode == lua.Take || q.check.Mode == lua.Peek }
 
+// cost returns what a question asks of a charge.
+func (p *Prepared) cost(ask *question, i int) int64 {
+	if ask.Costs != nil {
+		return ask.Costs[i]
+	}
+	return p.request.Charges[i].Cost
+}
+
 // work returns what the request comes to at a Redis time. A charge that nothing limits is left out where it would be
 // decided, and so is a candidate that there is no count for.
 func (p *Prepared) work(from sources, now int64, decides bool) *worked {
@@ -262,65 +263,21 @@ func (p *Prepared) work(from sources, now int64, decides bool) *worked {
 	return w
 }
 
-// Times of frames, in microseconds.
-const (
-	often     = 250_000   // a frame is asked for where the request came so lately
-	frameLife = 1_000_000 // see lua.Frame
-)
-
-// wanted asks for a frame.
-var wanted = new(lua.Frame)
-
-// frame returns that of a charge, or one that asks for it, or nil where it is not worth one.
-func (p *Prepared) frame(i int, c *lua.Charge, now int64, often bool) *lua.Frame {
-	f := p.frames[i].Load()
-	switch {
-	case f != nil && now >= f.told && now < f.told+frameLife && (c.Algorithm != lua.Sliding || now/c.Window == f.told/c.Window):
-		return &f.Frame
-	case often || f != nil:
-		return wanted
-	}
-	return nil
-}
-
-// remember keeps the frames that an answer told. One that was shown comes back as it was, and gets no older life by that.
-func (p *Prepared) remember(c *call, w *worked) {
-	counted := 0
-	for i := range w.limits {
-		if w.limits[i].uncounted {
-			continue
-		}
-		told, shown := c.answer.States[counted].Frame, c.check.Charges[counted].Frame
-		counted++
-		known := p.frames[i].Load()
-		switch {
-		case shown != nil && told == *shown && told.Generation != 0:
-		case told.Generation != 0:
-			p.frames[i].CompareAndSwap(known, &frame{told, c.answer.Now})
-		case known != nil:
-			p.frames[i].CompareAndSwap(known, nil)
-		}
-	}
-}
-
 // decision reads the answer of a call, which has a state for each charge that was counted.
 func (w *worked) decision(c *call, ask *question, d *Decision) {
 	a, results := &c.answer, d.Results
 	*d = Decision{Allowed: a.Status == lua.Allowed, At: time.UnixMicro(a.Now).UTC(), TokenChecked: c.check.Token != nil}
 	states := a.States
 	for i := range w.request.Charges {
-		state, charge := new(lua.State), w.request.Charges[i]
-		if ask.Costs != nil {
-			charge.Cost = ask.Costs[i]
-		}
-		if w.limits[i].unlimited {
+		charge, limit, cost, state := &w.request.Charges[i], &w.limits[i], c.prepared.cost(ask, i), &lua.State{}
+		switch {
+		case !limit.uncounted:
+			state, states = &states[0], states[1:]
+		case limit.unlimited:
 			state.Done = 1
 		}
-		if !w.limits[i].uncounted {
-			state, states = &states[0], states[1:]
-		}
-		r := resultOf(&charge, &w.limits[i], state, a.Now)
-		if ask.check.Mode == lua.Take && d.Allowed && !w.limits[i].uncounted && state.Done == 1 && charge.lease() > 0 && charge.Cost > 0 {
+		r := resultOf(charge, cost, limit, state, a.Now)
+		if ask.check.Mode == lua.Take && d.Allowed && !limit.uncounted && state.Done == 1 && charge.lease() > 0 && cost > 0 {
 			d.Hold = ask.hold
 		}
 		if ask.check.Mode == lua.Refund {
