@@ -44,8 +44,8 @@ type connection struct {
 }
 
 // Load does a job. It looks at what is on the wire with as little work as will do, for it shares the machine with the
-// server: the status of each answer, and its length. The first answer is read by net/http, and has to be a 200, of which
-// there are three tries on a machine that is busy.
+// server: the status of each answer, and its length. The first answer is read by net/http, and has to be a 200, within
+// so many tries.
 //
 // An answer without a Content-Length is an error, and so is a connection that ends.
 func Load(ctx context.Context, j Job) (*Done, error) {
@@ -69,7 +69,7 @@ func Load(ctx context.Context, j Job) (*Done, error) {
 		if err == nil {
 			break
 		}
-		if try == 3 || !errors.Is(err, errStatus) {
+		if try == tries || !errors.Is(err, errStatus) {
 			return nil, fmt.Errorf("httpload: the first answer: %w", err)
 		}
 	}
@@ -98,6 +98,9 @@ func Load(ctx context.Context, j Job) (*Done, error) {
 
 var errStatus = errors.New("not a 200")
 
+// tries is how often the first answer may be no 200: on a machine that is busy, a server that asks Redis answers 503 at first.
+const tries = 50
+
 // first sends a request and reads the answer as a whole.
 func (c *connection) first(request string) error {
 	if _, err := io.WriteString(c, request); err != nil {
@@ -117,7 +120,7 @@ func (c *connection) first(request string) error {
 
 // run sends requests, beginning with one of them, until the time is over.
 func (c *connection) run(requests [][]byte, next int, began time.Time, length time.Duration) error {
-	for last := time.Since(began); last < length; next++ {
+	for last := time.Since(began); c.done.Calls == 0 || last < length; next++ { // without a call there are no figures
 		if _, err := c.Write(requests[next%len(requests)]); err != nil {
 			return fmt.Errorf("httpload: %w", err)
 		}

@@ -75,7 +75,7 @@ func (s Step) time(times int) (time.Duration, error) {
 func once(s Step, times int, length time.Duration) (result.Sample, error) {
 	before, began := measure.Now(), time.Now()
 	var nanos []float64
-	for time.Since(began) < length {
+	for len(nanos) == 0 || time.Since(began) < length {
 		took, err := s.time(times)
 		if err != nil {
 			return nil, err
@@ -86,6 +86,6 @@ func once(s Step, times int, length time.Duration) (result.Sample, error) {
 	return result.Sample{
 		result.Nanos: stat.Median(nanos),
 		// Rounded down, as by testing.AllocsPerRun: others allocate, too.
-		result.Allocs: float64(spent.Allocs / uint64(max(times*len(nanos), 1))),
+		result.Allocs: float64(spent.Allocs / uint64(times*len(nanos))),
 	}, nil
 }
