@@ -20,7 +20,7 @@ import (
 // expires while a test runs. It is a multiple of every window that divides an hour.
 const epoch = 4_102_444_800_000_000
 
-// frozen is admit.lua and revocation.lua with a clock that the test sets, and one policy's keys.
+// frozen is admit.lua, revocation.lua and replica.lua with a clock that the test sets, and one policy's keys.
 type frozen struct {
 	*testing.T
 	conn    *lua.Conn
@@ -54,7 +54,7 @@ func newFrozen(t *testing.T, rdb redis.UniversalClient) *frozen {
 	t.Helper()
 	const call, set = "redis.call('TIME')", "{ table.remove(ARGV, #ARGV - 1), table.remove(ARGV) }" // seconds, microseconds
 	f := &frozen{T: t, rdb: rdb, scripts: map[string]*redis.Script{}}
-	for _, source := range []string{admitSource(t), sourceOf(t, "audit.lua", "revocation.lua")} {
+	for _, source := range []string{admitSource(t), sourceOf(t, "audit.lua", "revocation.lua"), sourceOf(t, "replica.lua")} {
 		if n := strings.Count(source, call); n != 1 {
 			t.Fatalf("the script holds %s %d times, want once", call, n)
 		}

@@ -62,6 +62,10 @@ func PlansKey(bucket string) string { return join(bucket, "", "plans") }
 // PlansEpochKey names the hash with the stamps of a bucket's plans; `limits` is when one of them last changed.
 func PlansEpochKey(bucket string) string { return join(bucket, "", "plans", "epoch") }
 
+// ReplicasKey names the sorted set of the processes that share limits under the name of a group, by when each was last
+// seen.
+func ReplicasKey(group string) string { return join(bucket.Of(group), "", "replicas", group) }
+
 // LimitKey names the state of one policy: of the org's partition, at an endpoint. The partition is a
 // kind ("project", "key", "org", or a caller's own) and the value that it takes. Algorithms have states
 // of their own, so that replicas of which one has another by now do not undo each other's counts.

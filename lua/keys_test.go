@@ -70,6 +70,7 @@ var builders = []struct {
 	{"revoked until", []*rapid.Generator[string]{org}, func(p []string) string { return lua.RevokedUntilKey(p[0]) }, true},
 	{"plans", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansKey(p[0]) }, false},
 	{"plans epoch", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.PlansEpochKey(p[0]) }, false},
+	{"replicas", []*rapid.Generator[string]{part}, func(p []string) string { return lua.ReplicasKey(p[0]) }, false},
 	{"digest", []*rapid.Generator[string]{part}, func(p []string) string { return lua.DigestKey(p[0]) }, false},
 	{"proof", []*rapid.Generator[string]{part, part}, func(p []string) string { return lua.ProofKey(p[0], p[1]) }, false},
 }
