@@ -1,0 +1,83 @@
+package row
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tollgate-go/tollgate/examples/faults/internal/gate"
+)
+
+// Line is what is told of a row.
+type Line struct {
+	Fault        string        `json:"fault"`
+	What         string        `json:"what"`
+	Calls        int64         `json:"calls"`
+	Broken       int64         `json:"broken"` // calls in the fault
+	Failed       int64         `json:"failed"` // of those, not acknowledged
+	Acknowledged int64         `json:"acknowledged"`
+	Ambiguous    int64         `json:"ambiguous"`
+	Opened       int64         `json:"opened"` // of those, passed
+	Counted      int64         `json:"counted"`
+	Lost         int64         `json:"lost"`
+	Over         int64         `json:"over"`
+	Limited      int64         `json:"limited"`
+	Unknown      int64         `json:"unknown"`
+	Handled      int64         `json:"handled"` // requests that came to the handler
+	Metered      int64         `json:"metered"` // usage in Redis
+	Added        time.Duration `json:"added"`   // p99.9 of what the gate added in the fault
+	Late         time.Duration `json:"late"`    // p99.9 of how late timers were meanwhile
+	First        time.Duration `json:"first"`   // success after the return
+	Baseline     int           `json:"connections"`
+
+	base  int // goroutines
+	wrong []string
+}
+
+// slack is what a call may take above its budget.
+const slack = 10 * time.Millisecond
+
+// Judge holds the line against the gates of the suite, and joins what does not pass.
+//
+// What the gate adds is held against the budget and the slack, after how late timers were meanwhile is taken off: a
+// sleeper beside the callers waits for as long as the gate does, and is as late as the machine makes it.
+func (r *Run) Judge(ctx context.Context) error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	l, allowed := &r.Line, int64(r.MayLose*float64(r.Line.Acknowledged))
+	for _, text := range l.wrong {
+		fault("wrong answer: %s", text)
+	}
+	if l.Over > 0 || l.Counted > l.Acknowledged+l.Ambiguous {
+		fault("counted %d, acknowledged %d, ambiguous %d: %d too many", l.Counted, l.Acknowledged, l.Ambiguous, l.Over)
+	}
+	if l.Lost > allowed || l.Counted < l.Acknowledged-allowed {
+		fault("counted %d, acknowledged %d: %d lost, %d may be", l.Counted, l.Acknowledged, l.Lost, allowed)
+	}
+	if l.Limited > 0 || l.Unknown > 0 && !r.LateUnknown {
+		fault("%d calls were told 429 and %d 401", l.Limited, l.Unknown)
+	}
+	if l.Broken < least {
+		fault("%d calls in the fault, want %d", l.Broken, least)
+	}
+	switch {
+	case r.Serves && l.Failed > 0:
+		fault("%d calls failed, and none had to", l.Failed)
+	case !r.Serves && !r.Harmless && l.Failed == 0:
+		fault("no call failed: the fault shows nothing")
+	}
+	if budget := orElse(r.Budget, gate.Budget); l.Added-l.Late > budget+slack {
+		fault("p99.9 of what the gate added is %v, of which the machine is %v; the budget is %v", l.Added, l.Late, budget)
+	}
+	if most := orElse(r.Return, time.Second); l.First > most {
+		fault("the first success came %v after the return, want %v", l.First, most)
+	}
+	if !r.NoUsage && (l.Metered > l.Handled || l.Metered < l.Handled-int64(r.MayLose*float64(l.Handled))) {
+		fault("usage of %d is in Redis, %d requests came through", l.Metered, l.Handled)
+	}
+	if r.Check != nil {
+		faults = append(faults, r.Check(ctx, r))
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,301 @@
+package row
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"runtime/pprof"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tollgate-go/tollgate/examples/faults/internal/gate"
+	"github.com/tollgate-go/tollgate/examples/faults/internal/load"
+)
+
+// What each row has.
+const (
+	callers   = 200
+	pause     = 100 * time.Millisecond
+	leastWell = 400  // calls before the fault
+	least     = 1000 // calls in it
+	leastBack = 200  // calls after the first success
+	coldKeys  = 300
+	coldEvery = 10 // one in so many calls of the fault is by somebody who is in no cache
+)
+
+// patience bounds each step of a row. It is long because a busy machine is no fault of the gate.
+const patience = 30 * time.Second
+
+// phase is where a row is.
+type phase int32
+
+const (
+	well phase = iota
+	broken
+	back
+)
+
+// Outcome is what became of a call.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Acknowledged Outcome = iota // it passed and was counted, the answer says
+	Opened                      // it passed, and nobody knows whether it was counted
+	Refused                     // 503: nobody knows whether it was counted
+	Cancelled                   // the caller hung up: as Refused
+	Limited                     // 429
+	Unknown                     // 401
+	Wrong                       // no answer of a gate
+)
+
+// Made is a call that was made.
+type Made struct {
+	gate.Asked
+
+	Outcome Outcome
+	Took    time.Duration
+
+	phase phase
+}
+
+// Run is one run of a fault.
+type Run struct {
+	*Fault
+	*Scene
+	Line
+
+	Gate  *gate.Gate
+	Calls []Made
+	// Counts is what Redis counted in the end.
+	Counts *gate.Counts
+
+	rdb     redis.UniversalClient
+	tenants *gate.Tenants
+	label   string
+	phase   atomic.Int32
+	healed  atomic.Int64 // when, in nanoseconds since 1970
+	first   atomic.Int64 // success since then
+	after   atomic.Int64 // calls that ended since the first success
+	next    atomic.Int64
+
+	mu     sync.Mutex
+	counts [back + 1]int
+}
+
+var rows atomic.Int64
+
+// Run runs the row. The error says that it could not be run, or what a gate of the suite finds wrong with the line.
+func (f *Fault) Run(ctx context.Context) (Line, error) {
+	r := &Run{Fault: f, label: f.Name + "#" + strconv.FormatInt(rows.Add(1), 10), Line: Line{Fault: f.Name, What: f.What}}
+	var err error
+	pprof.Do(ctx, pprof.Labels(labelKey, r.label), func(ctx context.Context) { err = r.run(ctx) })
+	if err != nil {
+		err = fmt.Errorf("%s, %s: %w", f.Name, f.What, err)
+	}
+	return r.Line, err
+}
+
+func (r *Run) run(ctx context.Context) (err error) {
+	if r.Scene, err = r.Open(ctx); err != nil {
+		return err
+	}
+	defer r.Close()
+	if r.tenants, err = gate.Seed(ctx, r.Admin, coldKeys); err != nil {
+		return err
+	}
+	if r.Absent {
+		if err := r.Inject(ctx); err != nil {
+			return fmt.Errorf("inject: %w", err)
+		}
+	}
+	r.rdb = r.Client()
+	defer r.rdb.Close()
+	if r.Gate, err = gate.New(r.rdb, r.Fault.Gate); err != nil {
+		return err
+	}
+	if err := r.play(ctx); err != nil {
+		return err
+	}
+	if err := r.end(ctx); err != nil {
+		return err
+	}
+	return r.Judge(ctx)
+}
+
+// play is the fault from beginning to end, under load.
+func (r *Run) play(ctx context.Context) error {
+	if !r.Absent {
+		if err := r.warm(ctx); err != nil {
+			return err
+		}
+	}
+	crowd := load.Start(ctx, callers, pause, r.call)
+	defer crowd.Stop()
+	if !r.Absent {
+		if err := until(ctx, "calls while all is well", func() bool { return r.made(well) >= leastWell }); err != nil {
+			return err
+		}
+		if r.base, r.Baseline = r.goroutines(), r.connections(ctx); r.Baseline < 1 {
+			return errors.New("no connection has the name " + ClientName)
+		}
+	}
+	late := load.Watch(ctx, orElse(r.Budget, gate.Budget))
+	defer late.Stop()
+	r.phase.Store(int32(broken))
+	began := time.Now()
+	if !r.Absent {
+		if err := r.Inject(ctx); err != nil {
+			return fmt.Errorf("inject: %w", err)
+		}
+	}
+	lasts := orElse(r.Lasts, time.Second)
+	if err := until(ctx, "calls in the fault", func() bool { return r.made(broken) >= least && time.Since(began) >= lasts }); err != nil {
+		return err
+	}
+	if err := r.Heal(ctx); err != nil {
+		return fmt.Errorf("heal: %w", err)
+	}
+	r.healed.Store(time.Now().UnixNano())
+	r.phase.Store(int32(back))
+	r.Late = load.Quantile(late.Stop(), 0.999)
+	return until(ctx, "a success after the fault", func() bool { return r.after.Load() >= leastBack })
+}
+
+// warm has all connections of the pool made and used, by commands that run at the same time: one that was never used is
+// set up first, and hides what happens to one that was.
+func (r *Run) warm(ctx context.Context) error {
+	switch rdb := r.rdb.(type) {
+	case *redis.Client:
+		return warm(ctx, rdb)
+	case *redis.ClusterClient:
+		return rdb.ForEachMaster(ctx, warm)
+	}
+	return fmt.Errorf("a %T cannot be warmed", r.rdb)
+}
+
+func warm(ctx context.Context, rdb *redis.Client) error {
+	var group, taken sync.WaitGroup
+	taken.Add(PoolSize)
+	errs := make([]error, PoolSize)
+	for i := range errs {
+		group.Go(func() {
+			conn := rdb.Conn() // keeps its connection, so that each of these has another
+			defer conn.Close()
+			errs[i] = conn.Ping(ctx).Err()
+			taken.Done()
+			taken.Wait()
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// call makes one call, and writes down what became of it.
+func (r *Run) call(ctx context.Context) {
+	m := Made{phase: phase(r.phase.Load())}
+	m.ID = strconv.FormatInt(r.next.Add(1), 10)
+	m.Tenant, m.Route = r.tenants.Warm[rand.IntN(len(r.tenants.Warm))], gate.Shared //nolint:gosec // a choice is no secret
+	if rand.IntN(2) == 0 {                                                          //nolint:gosec // as above
+		m.Route = gate.Each
+	}
+	if m.phase == broken && rand.IntN(coldEvery) == 0 { //nolint:gosec // as above
+		if cold, ok := r.tenants.Cold(); ok {
+			m.Tenant, m.Route = cold, gate.Each
+		}
+	}
+	cancel := context.CancelFunc(func() {})
+	if m.phase == broken && r.Cancel > 0 {
+		ctx, cancel = context.WithCancel(ctx)
+		defer time.AfterFunc(r.Cancel, cancel).Stop()
+	}
+	answer := r.Gate.Call(ctx, m.Tenant, m.Route, m.ID)
+	m.Took = answer.Took
+	var wrong string
+	m.Outcome, wrong = judge(&answer)
+	if m.Outcome == Refused && ctx.Err() != nil {
+		m.Outcome = Cancelled
+	}
+	cancel()
+	r.note(&m, wrong)
+}
+
+// judge says what an answer is, and what is wrong with it.
+func judge(a *gate.Answer) (outcome Outcome, wrong string) {
+	switch {
+	case a.Panic != nil:
+		return Wrong, fmt.Sprintf("panic: %v", a.Panic)
+	case a.Status == http.StatusOK && a.Counted:
+		return Acknowledged, ""
+	case a.Status == http.StatusOK:
+		return Opened, ""
+	case a.Status == http.StatusServiceUnavailable && a.Counted:
+		return Refused, "503 with RateLimit fields"
+	case a.Status == http.StatusServiceUnavailable && a.RetryAfter == "":
+		return Refused, "503 without Retry-After"
+	case a.Status == http.StatusServiceUnavailable:
+		return Refused, ""
+	case a.Status == http.StatusTooManyRequests:
+		return Limited, ""
+	case a.Status == http.StatusUnauthorized:
+		return Unknown, ""
+	case a.Status == http.StatusTeapot:
+		return Wrong, "the answer of somebody else"
+	}
+	return Wrong, fmt.Sprintf("status %d", a.Status)
+}
+
+func (r *Run) note(m *Made, wrong string) {
+	now := time.Now()
+	if healed := r.healed.Load(); m.Outcome == Acknowledged && healed > 0 {
+		r.first.CompareAndSwap(0, now.UnixNano())
+	}
+	if r.first.Load() > 0 {
+		r.after.Add(1)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Calls = append(r.Calls, *m)
+	r.counts[m.phase]++
+	if wrong != "" && len(r.wrong) < 5 {
+		r.wrong = append(r.wrong, wrong)
+	}
+}
+
+// made returns how many calls of a phase have ended.
+func (r *Run) made(p phase) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts[p]
+}
+
+// until polls a condition that load brings about.
+func until(ctx context.Context, what string, reached func() bool) error {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	for !reached() {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-over.C:
+			return fmt.Errorf("no %s in %v", what, patience)
+		}
+	}
+	return nil
+}
+
+func orElse(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
