@@ -27,19 +27,28 @@ type call struct {
 	batch  int
 	flight atomic.Pointer[flight]
 
-	told  atomic.Bool   // somebody has the last word: the queue, or the caller who left
-	gone  atomic.Bool   // the caller left
-	done  chan struct{} // gets one element when the call is told
-	timer *time.Timer
+	deadline time.Time
+	told     atomic.Bool // somebody has the last word: the queue, or the caller who left
+	gone     atomic.Bool // the caller left
+	done     chan ending // gets one element when the call is told
 }
 
-// newCall returns an empty call, one that was used before if there is one. Each limiter has its own: a timer that was
+// ending is what a call is told.
+type ending uint8
+
+const (
+	isAnswered ending = iota
+	// Of those that are not answered the call is not the caller's any more.
+	isLate
+	isCrowdedOut // of a queue that is full
+)
+
+// newCall returns an empty call, one that was used before if there is one. Each limiter has its own: a channel that was
 // made in a bubble of testing/synctest must stay there.
 func newCall(p *Prepared) *call {
 	c, _ := p.limiter.calls.Get().(*call)
 	if c == nil {
-		c = &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
-		c.timer.Stop()
+		c = &call{done: make(chan ending, 1)}
 	}
 	c.prepared, c.times, c.err = p, 1, nil
 	c.told.Store(false)
@@ -100,10 +109,11 @@ func (c *call) fly(ctx context.Context, began time.Time) error {
 	if err != nil {
 		return err
 	}
+	c.deadline = began.Add(l.timeout)
 	if err := q.add(c); err != nil {
 		return err
 	}
-	return c.wait(ctx, q, l.timeout-time.Since(began))
+	return c.wait(ctx, q)
 }
 
 // equal reports whether two calls of one Prepared ask the same.
@@ -118,35 +128,34 @@ func sameCharge(a, b lua.Charge) bool {
 		a.Change == b.Change && a.Role == b.Role && a.Key == b.Key
 }
 
-// tell gives the call back to its caller, unless that has left.
-func (c *call) tell() {
+// tell gives the call back to its caller, unless that has left or was told before.
+func (c *call) tell(e ending) {
 	if c.told.CompareAndSwap(false, true) {
-		c.done <- struct{}{}
+		c.done <- e
 	}
 }
 
 // errLate says that Redis did not answer within the limiter's timeout.
 var errLate = fmt.Errorf("no answer from Redis in time: %w", context.DeadlineExceeded)
 
-// wait returns when the call was told, when ctx ends, or when the time is over: then it is the queue's, and must not be
-// looked at again.
-func (c *call) wait(ctx context.Context, q *queue, left time.Duration) error {
-	c.timer.Reset(left)
-	defer c.timer.Stop()
-	var cause error
+// wait returns when the call was told, or when ctx ends. With an error it is the queue's, and must not be looked at again.
+func (c *call) wait(ctx context.Context, q *queue) error {
+	var e ending
 	select {
-	case <-c.done:
-		return nil
+	case e = <-c.done:
 	case <-ctx.Done():
-		cause = ctx.Err()
-	case <-c.timer.C:
-		cause = errLate
+		if c.told.CompareAndSwap(false, true) {
+			c.gone.Store(true)
+			q.left()
+			return ctx.Err()
+		}
+		e = <-c.done // just now
 	}
-	if !c.told.CompareAndSwap(false, true) {
-		<-c.done // just now
-		return nil
+	switch e {
+	case isLate:
+		return errLate
+	case isCrowdedOut:
+		return errFull
 	}
-	c.gone.Store(true)
-	q.giveUp()
-	return cause
+	return nil
 }

@@ -3,12 +3,12 @@ package ratelimit
 // Waiting returns how many calls wait for a flight, and Flights how many of these are under way: those that somebody
 // waits for, and those that were given up.
 func (l *Limiter) Waiting() (n int) {
-	l.each(func(q *queue) { n += len(q.waiting) })
+	l.each(func(q *queue) { n += q.waiting.size })
 	return n
 }
 
 func (l *Limiter) Flights() (flying, late int) {
-	l.each(func(q *queue) { flying, late = flying+len(q.flights), late+q.late })
+	l.each(func(q *queue) { flying, late = flying+len(q.flights)-q.late, late+q.late })
 	return flying, late
 }
 

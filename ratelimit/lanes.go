@@ -1,0 +1,106 @@
+package ratelimit
+
+import "github.com/tollgate-go/tollgate/lua/bucket"
+
+// lanes are the calls that wait for a server: those of each bucket in the order in which they came. Buckets take turns,
+// so that tenants who ask for much hold up no others but those of their bucket.
+type lanes struct {
+	all  [bucket.Count]lane
+	busy []int // the lanes where somebody waits, in the order of their turns
+	size int
+}
+
+// lane is the calls of a bucket.
+type lane struct {
+	calls []*call
+	head  int // how many of them have gone
+}
+
+// add has a call wait. Where so many wait already, it returns the call that there is no room for: the last of the longest
+// lane, as a fair queue does (McKenney, Stochastic Fairness Queueing, 1990), be it this one.
+func (l *lanes) add(c *call, most int) (crowdedOut *call) {
+	at := &l.all[c.prepared.bucket]
+	if l.size >= most {
+		longest := at
+		for _, number := range l.busy {
+			if l.all[number].size() > longest.size()+1 { // than this one with the call
+				longest = &l.all[number]
+			}
+		}
+		if longest == at {
+			return c
+		}
+		crowdedOut = longest.last()
+		l.size--
+	}
+	if at.size() == 0 {
+		l.busy = append(l.busy, c.prepared.bucket)
+	}
+	at.calls = append(at.calls, c)
+	l.size++
+	return crowdedOut
+}
+
+// take gives the calls that wait to board, until it wants no more: one of each lane at a time, or all of a lane where all
+// calls are few.
+func (l *lanes) take(board func(*call) bool, few int) {
+	turn := 1
+	if l.size <= few {
+		turn = few
+	}
+	for len(l.busy) > 0 {
+		at := &l.all[l.busy[0]]
+		for range min(turn, at.size()) {
+			if !board(at.calls[at.head]) {
+				return
+			}
+			at.pop()
+			l.size--
+		}
+		first := l.busy[0]
+		l.busy = l.busy[:copy(l.busy, l.busy[1:])]
+		if at.size() > 0 {
+			l.busy = append(l.busy, first)
+		}
+	}
+}
+
+// drop takes those out that come first in their lanes, for as long as they are to go.
+func (l *lanes) drop(goes func(*call) bool) {
+	busy := l.busy[:0]
+	for _, number := range l.busy {
+		at := &l.all[number]
+		for at.size() > 0 && goes(at.calls[at.head]) {
+			at.pop()
+			l.size--
+		}
+		if at.size() > 0 {
+			busy = append(busy, number)
+		}
+	}
+	l.busy = busy
+}
+
+func (l *lane) size() int { return len(l.calls) - l.head }
+
+// last takes out the last call of a lane that has more than one.
+func (l *lane) last() *call {
+	end := len(l.calls) - 1
+	c := l.calls[end]
+	l.calls[end], l.calls = nil, l.calls[:end]
+	return c
+}
+
+// pop forgets the first call.
+func (l *lane) pop() {
+	l.calls[l.head] = nil
+	l.head++
+	switch {
+	case l.head == len(l.calls):
+		l.calls, l.head = l.calls[:0], 0
+	case l.head >= 64 && l.head >= len(l.calls)/2: // those who wait move up
+		left := copy(l.calls, l.calls[l.head:])
+		clear(l.calls[left:])
+		l.calls, l.head = l.calls[:left], 0
+	}
+}
