@@ -17,7 +17,7 @@ end
 
 -- count_holds completes a state by what is held.
 count_holds = function(p, s)
-  local sum = redis.pcall('ZSCORE', p.holds, 'held')
+  local sum = read('ZSCORE', p.holds, 'held')
   local units = type(sum) == 'string' and integer(-tonumber(sum), 0, LIMIT)
   s.damaged = not units
   if units then
@@ -58,7 +58,7 @@ end
 
 -- holding returns whether units are held under an id.
 local function holding(p, units, id)
-  local ends = redis.pcall('ZSCORE', p.holds, member(units, id))
+  local ends = read('ZSCORE', p.holds, member(units, id))
   return type(ends) == 'string' and tonumber(ends) > now and tonumber(ends) <= now + 2 * LEASE
 end
 

@@ -17,9 +17,17 @@ local function carried(p, s, used)
   return s.change == RESET and 0 or used
 end
 
+-- read reads what may be damaged: an error if it is of another type. What is refused otherwise, as to a user who may not
+-- read, is no damage, and ends the call before anything is written; or a limit would begin anew with each request.
+local function read(command, ...)
+  local value = redis.pcall(command, ...)
+  if type(value) == 'table' and value.err and not value.err:find('WRONGTYPE', 1, true) then return redis.call(command, ...) end
+  return value
+end
+
 -- counted brings a state that has a frame to what its count says. Where that is lost, what the state knew of it stays.
 local function counted(p, s, generation)
-  local value = redis.pcall('GET', p.count)
+  local value = read('GET', p.count)
   value = type(value) == 'string' and integer(value, 0, TIME)
   if not value or math.floor(value / FRAME) ~= generation then return end
   s.framed, value = generation, value % FRAME
@@ -36,7 +44,7 @@ end
 
 -- stored reads the state of a policy, or returns nothing.
 local function stored(p)
-  local value = redis.pcall('GET', p.key)
+  local value = read('GET', p.key)
   p.counts = type(value) == 'table'
   if type(value) ~= 'string' then return end
   local kind, at, window, capacity, change, x, y, z, generation =
