@@ -206,7 +206,9 @@ func (c *Conn) Admit(ctx context.Context, checks []Check) ([]Answer, error) {
 			return nil, fmt.Errorf("lua: %d checks are more than a batch takes; ask for fewer at a time", len(checks))
 		}
 	}
-	_, err := bounded(ctx, func() (any, error) { return nil, c.AdmitBatch(ctx, b) })
+	_, err := guard(ctx, c, b.firstKey(), func() (any, error) {
+		return bounded(ctx, func() (any, error) { return nil, c.AdmitBatch(ctx, b) })
+	})
 	for i := range answers {
 		if err == nil {
 			err = answers[i].Err

@@ -18,12 +18,15 @@ var ErrProofUsed = errors.New("lua: the proof was used before")
 // One command, and no script, since SET NX decides by itself. It is sent once: were a client to repeat it after a
 // lost reply, it would meet its own mark, and could not tell that from another's.
 func (c *Conn) UseProof(ctx context.Context, thumbprint, id string, life time.Duration) error {
-	reply, err := bounded(ctx, func() (any, error) {
-		cmd := once{redis.NewCmd(ctx, "set", ProofKey(thumbprint, id), 1, "nx", "px", max(life.Milliseconds(), 1))}
-		if err := c.rdb.Process(ctx, cmd); err != nil {
-			return nil, err
-		}
-		return cmd.Result()
+	key := ProofKey(thumbprint, id)
+	reply, err := guard(ctx, c, key, func() (any, error) {
+		return bounded(ctx, func() (any, error) {
+			cmd := once{redis.NewCmd(ctx, "set", key, 1, "nx", "px", max(life.Milliseconds(), 1))}
+			if err := c.rdb.Process(ctx, cmd); err != nil {
+				return nil, err
+			}
+			return cmd.Result()
+		})
 	})
 	switch {
 	case errors.Is(err, redis.Nil):

@@ -54,7 +54,7 @@ func (c *Conn) read(ctx context.Context, readings ...reading) ([]any, error) {
 	for i, r := range readings {
 		keys[i], args = r.key, append(args, r.how...)
 	}
-	reply, err := c.run(ctx, readScript, keys, args)
+	reply, err := guard(ctx, c, keys[0], func() (any, error) { return c.run(ctx, readScript, keys, args) })
 	if err != nil {
 		return nil, err
 	}

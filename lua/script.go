@@ -15,10 +15,11 @@ import (
 // meant to change.
 var ErrReply = errors.New("lua: unexpected reply")
 
-// Conn runs the scripts on a Redis client. It adds no state and no connection of its own: the client
+// Conn runs the scripts on a Redis client. It adds no connection of its own, and no state unless it is Guarded: the client
 // stays the caller's to configure and to close. Safe for concurrent use.
 type Conn struct {
-	rdb redis.UniversalClient
+	rdb    redis.UniversalClient
+	guards *guards // nil: every server is asked
 }
 
 // NewConn returns a Conn for a standalone, Sentinel or Cluster client, or for anything that behaves

@@ -158,7 +158,11 @@ func (b *Breaker) Do(f func() error) error {
 
 var errPanic = errors.New("the call panicked")
 
-// Open reports whether a call would be refused now: cheap, for it takes no lock while the server is well.
+// Broken reports whether it has opened and not closed since: as Changed was told, or is about to be. No lock.
+func (b *Breaker) Broken() bool { return b.open.Load() }
+
+// Open reports whether a call would be refused now, which is not so while a probe is due. It takes no lock while the server
+// is well.
 func (b *Breaker) Open() bool {
 	if !b.open.Load() {
 		return false
