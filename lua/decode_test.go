@@ -205,7 +205,7 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 				}
 			}
 			calls := call.FindAllStringSubmatch(string(text), -1)
-			if len(calls) == 0 && file != "algorithms.lua" {
+			if len(calls) == 0 && file != "algorithms.lua" && file != "integer.lua" {
 				t.Fatal("no call found")
 			}
 			for _, m := range calls {

@@ -51,6 +51,12 @@ func UsageKey(org, hour string) string { return orgKey(org, "usage", hour) }
 // UsageMarkKey names the mark of the last usage batch that a process applied to an org.
 func UsageMarkKey(org, process string) string { return orgKey(org, "usage", "mark", process) }
 
+// UsageDueKey names the sorted set that lists the hours of a bucket's orgs that are to be exported, by when.
+func UsageDueKey(bucket string) string { return join(bucket, "", "usage", "due") }
+
+// UsageExportKey names the hash of what is exported of an org's usage in the hour that begins at the Unix time hour.
+func UsageExportKey(org, hour string) string { return orgKey(org, "usage", "export", hour) }
+
 // IdempotencyKey names what is remembered of a request of an org, by a word that stands for its actor, its route and
 // its idempotency key.
 func IdempotencyKey(org, request string) string { return orgKey(org, "idempotency", request) }

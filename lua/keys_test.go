@@ -18,7 +18,7 @@ var part = rapid.OneOf(
 	rapid.Custom(func(t *rapid.T) string { return string(rapid.SliceOfN(rapid.Byte(), 0, 6).Draw(t, "bytes")) }),
 	rapid.Custom(func(t *rapid.T) string {
 		tokens := []string{
-			"key", "credential", "audit", "projects", "index", "limit", "epoch", "usage", "mark", "overrides", "keys", "digest", "tg1",
+			"key", "credential", "audit", "projects", "index", "limit", "epoch", "usage", "mark", "due", "export", "overrides", "keys", "digest", "tg1",
 			":", "::", "{", "}", "{}", "{00}", "%", "%3A", "%25", "25", "3A", "00", "a", "\x00", " ", "\n", "ü", "\xff",
 		}
 		return strings.Join(rapid.SliceOfN(rapid.SampledFrom(tokens), 0, 3).Draw(t, "tokens"), "")
@@ -40,6 +40,8 @@ var builders = []struct {
 	{"keys", []*rapid.Generator[string]{org}, func(p []string) string { return lua.KeyIndexKey(p[0]) }, true},
 	{"usage", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.UsageKey(p[0], p[1]) }, true},
 	{"usage mark", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.UsageMarkKey(p[0], p[1]) }, true},
+	{"usage due", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.UsageDueKey(p[0]) }, false},
+	{"usage export", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.UsageExportKey(p[0], p[1]) }, true},
 	{
 		"limit", []*rapid.Generator[string]{org, part, part, part, part},
 		func(p []string) string { return lua.LimitKey(p[0], p[1], p[2], p[3], p[4], lua.Fixed) }, true,

@@ -8,12 +8,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tollgate-go/tollgate/lua/bucket"
 )
+
+//go:embed integer.lua
+var integerSource string // a part of each script that reads counts
 
 //go:embed usage.lua
 var usageSource string
 
-var usageScript = newScript(usageSource)
+var usageScript = newScript(integerSource + usageSource)
 
 // ErrUsageRefused says that a batch of usage was not added and never will be: what is stored for its
 // hour is no count, or a sum would be too large. Its units may be sent again under another number.
@@ -40,7 +45,7 @@ type UsageEntry struct {
 // UsageBatch is what one process adds to one hour of an org.
 type UsageBatch struct {
 	Org  string
-	Hour int64 // the Unix time in seconds when the hour begins
+	Hour int64 // the Unix time in seconds when the hour begins, 0 or more
 	// Process and Number tell the batch from all others of the org: a name that no other process has,
 	// and a number from 1 that rises with each batch.
 	Process string
@@ -58,13 +63,15 @@ func (c *Conn) AddUsage(ctx context.Context, b UsageBatch) error {
 	if len(b.Entries) == 0 || len(b.Entries) > MaxUsageEntries {
 		return fmt.Errorf("lua: a usage batch has %d entries, must have 1 to %d", len(b.Entries), MaxUsageEntries)
 	}
-	args := make([]any, 0, 3+2*len(b.Entries))
-	args = append(args, b.Number, UsageMarkTime.Milliseconds(), b.Keep.Milliseconds())
+	args := make([]any, 0, 5+2*len(b.Entries))
+	at := UsageHour{b.Org, b.Hour}
+	args = append(args, b.Number, UsageMarkTime.Milliseconds(), b.Keep.Milliseconds(), b.Hour+hourSeconds, at.member())
 	for i := range b.Entries {
 		args = append(args, b.Entries[i].field(), b.Entries[i].Units)
 	}
 	hour := b.hourKey()
-	reply, err := c.run(ctx, usageScript, []string{UsageMarkKey(b.Org, b.Process), hour}, args)
+	keys := []string{UsageMarkKey(b.Org, b.Process), hour, UsageDueKey(bucket.Of(b.Org)), at.exportKey()}
+	reply, err := c.run(ctx, usageScript, keys, args)
 	if err != nil {
 		return err
 	}
@@ -92,7 +99,7 @@ func (b *UsageBatch) verdict(code, place int64, hour string) error {
 	case code == 0:
 		return fmt.Errorf("%w: batch %d, when it was sent before", ErrUsageRefused, b.Number)
 	case code == 2:
-		return fmt.Errorf("lua: a usage batch has Number %d and Keep %v, both must be positive", b.Number, b.Keep)
+		return fmt.Errorf("lua: a usage batch has Number %d and Keep %v, both must be positive, and Hour %d, which must not be negative", b.Number, b.Keep, b.Hour)
 	}
 	return fmt.Errorf("%w: usage answered code %d", ErrReply, code)
 }
