@@ -55,37 +55,40 @@ func (c *Crowd) Stop() {
 	c.group.Wait()
 }
 
-// Lateness measures how much later than they asked for sleepers wake, while the machine has the load that it has. What
-// waits for a timer is as late by no fault of its own.
-type Lateness struct {
-	crowd *Crowd
-	mu    sync.Mutex
-	late  []time.Duration
+// Control measures how late answers are that ask nobody: what waits for a goroutine that waits for a timer, while the
+// machine has the load that it has. A gate that gives up in time is as late by no fault of its own.
+type Control struct {
+	asleep time.Duration
+	all    sync.Mutex // what all of them need for a moment, as a gate has such
+
+	mu   sync.Mutex
+	late []time.Duration
 }
 
-// sleepers is how many sleep, each for as long as a call may take.
-const sleepers = 20
+// NewControl returns one that waits for as long as a gate may take.
+func NewControl(asleep time.Duration) *Control { return &Control{asleep: asleep} }
 
-// Watch measures until Stop.
-func Watch(ctx context.Context, asleep time.Duration) *Lateness {
-	l := &Lateness{}
-	l.crowd = Start(ctx, sleepers, asleep/10, func(ctx context.Context) {
-		began := time.Now()
-		if !wait(ctx, asleep) {
-			return
-		}
-		late := time.Since(began) - asleep
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.late = append(l.late, max(late, 0))
-	})
-	return l
+// Call is made by callers in place of a call, now and then.
+func (c *Control) Call(ctx context.Context) {
+	began, done := time.Now(), make(chan struct{})
+	go func() {
+		defer close(done)
+		wait(ctx, c.asleep)
+		c.all.Lock()
+		defer c.all.Unlock()
+	}()
+	<-done
+	late := time.Since(began) - c.asleep
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = append(c.late, max(late, 0))
 }
 
-// Stop returns all that was measured.
-func (l *Lateness) Stop() []time.Duration {
-	l.crowd.Stop()
-	return l.late
+// Late returns all that was measured.
+func (c *Control) Late() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.late
 }
 
 // Quantile returns the least duration that a share q of all do not exceed, zero if there are none. It sorts them.

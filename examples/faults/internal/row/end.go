@@ -20,13 +20,11 @@ import (
 func (r *Run) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	if !r.Absent {
-		err := until(ctx, "rest: goroutines and connections as before", func() bool {
-			return r.goroutines() <= r.base && r.connections(ctx) <= max(r.Baseline, PoolSize)
-		})
-		if err != nil {
-			return fmt.Errorf("%w: %d goroutines, %d before; %d connections, %d before", err, r.goroutines(), r.base, r.connections(ctx), r.Baseline)
-		}
+	err := until(ctx, "rest: goroutines and connections as before", func() bool {
+		return r.goroutines() <= r.base && r.connections(ctx) <= max(r.Baseline, PoolSize)
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %d goroutines, %d before; %d connections, %d before", err, r.goroutines(), r.base, r.connections(ctx), r.Baseline)
 	}
 	if err := r.Gate.Close(ctx); err != nil {
 		return fmt.Errorf("close the service: %w", err)
@@ -34,7 +32,7 @@ func (r *Run) end(ctx context.Context) error {
 	if err := r.rdb.Close(); err != nil {
 		return fmt.Errorf("close the client: %w", err)
 	}
-	err := until(ctx, "end of all goroutines and connections", func() bool { return r.goroutines() == 0 && r.connections(ctx) == 0 })
+	err = until(ctx, "end of all goroutines and connections", func() bool { return r.goroutines() == 0 && r.connections(ctx) == 0 })
 	if err != nil {
 		return fmt.Errorf("%w: %d goroutines, %d connections are left", err, r.goroutines(), r.connections(ctx))
 	}

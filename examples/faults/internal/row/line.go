@@ -27,7 +27,7 @@ type Line struct {
 	Handled      int64         `json:"handled"` // requests that came to the handler
 	Metered      int64         `json:"metered"` // usage in Redis
 	Added        time.Duration `json:"added"`   // p99.9 of what the gate added in the fault
-	Late         time.Duration `json:"late"`    // p99.9 of how late timers were meanwhile
+	Late         time.Duration `json:"late"`    // how late the machine was meanwhile, at most
 	First        time.Duration `json:"first"`   // success after the return
 	Baseline     int           `json:"connections"`
 
@@ -40,8 +40,9 @@ const slack = 10 * time.Millisecond
 
 // Judge holds the line against the gates of the suite, and joins what does not pass.
 //
-// What the gate adds is held against the budget and the slack, after how late timers were meanwhile is taken off: a
-// sleeper beside the callers waits for as long as the gate does, and is as late as the machine makes it.
+// What the gate adds is held against the budget and the slack, after how late the machine was meanwhile is taken off:
+// in place of some calls, callers wait for a timer that takes as long as the budget, in a goroutine of its own, and are as
+// late as the machine makes them.
 func (r *Run) Judge(ctx context.Context) error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }

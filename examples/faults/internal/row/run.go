@@ -21,12 +21,13 @@ import (
 // What each row has.
 const (
 	callers   = 200
-	pause     = 100 * time.Millisecond
+	pause     = 120 * time.Millisecond
 	leastWell = 400  // calls before the fault
 	least     = 1000 // calls in it
 	leastBack = 200  // calls after the first success
 	coldKeys  = 300
 	coldEvery = 10 // one in so many calls of the fault is by somebody who is in no cache
+	ofControl = 4  // one in so many asks nobody, and shows how late the machine is
 )
 
 // patience bounds each step of a row. It is long because a busy machine is no fault of the gate.
@@ -60,6 +61,7 @@ type Made struct {
 	gate.Asked
 
 	Outcome Outcome
+	Began   time.Time
 	Took    time.Duration
 
 	phase phase
@@ -73,12 +75,15 @@ type Run struct {
 
 	Gate  *gate.Gate
 	Calls []Made
+	// Injected is when Inject was called.
+	Injected time.Time
 	// Counts is what Redis counted in the end.
 	Counts *gate.Counts
 
 	rdb     redis.UniversalClient
 	tenants *gate.Tenants
 	label   string
+	control *load.Control
 	phase   atomic.Int32
 	healed  atomic.Int64 // when, in nanoseconds since 1970
 	first   atomic.Int64 // success since then
@@ -89,11 +94,20 @@ type Run struct {
 	counts [back + 1]int
 }
 
-var rows atomic.Int64
+var (
+	rows  atomic.Int64
+	quiet sync.Once
+)
+
+// silent is a logger of go-redis that does not fill the output with what a row breaks on purpose.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Run runs the row. The error says that it could not be run, or what a gate of the suite finds wrong with the line.
 func (f *Fault) Run(ctx context.Context) (Line, error) {
 	r := &Run{Fault: f, label: f.Name + "#" + strconv.FormatInt(rows.Add(1), 10), Line: Line{Fault: f.Name, What: f.What}}
+	quiet.Do(func() { redis.SetLogger(silent{}) })
 	var err error
 	pprof.Do(ctx, pprof.Labels(labelKey, r.label), func(ctx context.Context) { err = r.run(ctx) })
 	if err != nil {
@@ -135,21 +149,22 @@ func (r *Run) play(ctx context.Context) error {
 		if err := r.warm(ctx); err != nil {
 			return err
 		}
+		if r.Baseline = r.connections(ctx); r.Baseline < PoolSize {
+			return fmt.Errorf("%d connections have the name %s, want %d", r.Baseline, ClientName, PoolSize)
+		}
 	}
+	r.base = r.goroutines()
 	crowd := load.Start(ctx, callers, pause, r.call)
 	defer crowd.Stop()
 	if !r.Absent {
 		if err := until(ctx, "calls while all is well", func() bool { return r.made(well) >= leastWell }); err != nil {
 			return err
 		}
-		if r.base, r.Baseline = r.goroutines(), r.connections(ctx); r.Baseline < 1 {
-			return errors.New("no connection has the name " + ClientName)
-		}
 	}
-	late := load.Watch(ctx, orElse(r.Budget, gate.Budget))
-	defer late.Stop()
+	r.control = load.NewControl(orElse(r.Budget, gate.Budget))
 	r.phase.Store(int32(broken))
 	began := time.Now()
+	r.Injected = began
 	if !r.Absent {
 		if err := r.Inject(ctx); err != nil {
 			return fmt.Errorf("inject: %w", err)
@@ -164,7 +179,7 @@ func (r *Run) play(ctx context.Context) error {
 	}
 	r.healed.Store(time.Now().UnixNano())
 	r.phase.Store(int32(back))
-	r.Late = load.Quantile(late.Stop(), 0.999)
+	r.Late = load.Quantile(r.control.Late(), 1)
 	return until(ctx, "a success after the fault", func() bool { return r.after.Load() >= leastBack })
 }
 
@@ -200,6 +215,10 @@ func warm(ctx context.Context, rdb *redis.Client) error {
 // call makes one call, and writes down what became of it.
 func (r *Run) call(ctx context.Context) {
 	m := Made{phase: phase(r.phase.Load())}
+	if m.phase == broken && rand.IntN(ofControl) == 0 { //nolint:gosec // a choice is no secret
+		r.control.Call(ctx)
+		return
+	}
 	m.ID = strconv.FormatInt(r.next.Add(1), 10)
 	m.Tenant, m.Route = r.tenants.Warm[rand.IntN(len(r.tenants.Warm))], gate.Shared //nolint:gosec // a choice is no secret
 	if rand.IntN(2) == 0 {                                                          //nolint:gosec // as above
@@ -215,8 +234,9 @@ func (r *Run) call(ctx context.Context) {
 		ctx, cancel = context.WithCancel(ctx)
 		defer time.AfterFunc(r.Cancel, cancel).Stop()
 	}
+	began := time.Now()
 	answer := r.Gate.Call(ctx, m.Tenant, m.Route, m.ID)
-	m.Took = answer.Took
+	m.Began, m.Took = began, answer.Took
 	var wrong string
 	m.Outcome, wrong = judge(&answer)
 	if m.Outcome == Refused && ctx.Err() != nil {
