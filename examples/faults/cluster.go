@@ -126,7 +126,7 @@ func small(addrs []string) *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs: addrs, PoolSize: one.PoolSize, ClientName: one.ClientName, ContextTimeoutEnabled: true,
 		DialTimeout: one.DialTimeout, ReadTimeout: one.ReadTimeout, WriteTimeout: one.WriteTimeout, PoolTimeout: one.PoolTimeout,
-		ClusterStateReloadInterval: reload,
+		ClusterStateReloadInterval: reload, MaintNotificationsConfig: row.Plain(),
 	}
 }
 
@@ -176,4 +176,3 @@ func replaced(_ context.Context, r *row.Run) error {
 	}
 	return nil
 }
-

@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -41,7 +42,7 @@ func main() {
 }
 
 // rows returns all faults, in their order.
-func rows() []row.Fault { return standalone() }
+func rows() []row.Fault { return slices.Concat(standalone(), clustered()) }
 
 // run runs rows one by one and prints the ledger.
 func run(ctx context.Context, out io.Writer, name, file string) error {

@@ -88,7 +88,7 @@ func (c *Control) Call(ctx context.Context) {
 func (c *Control) Late() []time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.late
+	return slices.Clone(c.late)
 }
 
 // Quantile returns the least duration that a share q of all do not exceed, zero if there are none. It sorts them.

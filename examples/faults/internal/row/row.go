@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/tollgate-go/tollgate/examples/faults/internal/gate"
 )
@@ -107,5 +108,11 @@ func Small(addr string) *redis.Options {
 
 // Default are the options of a client with all defaults of go-redis, its repetitions among them.
 func Default(addr string) *redis.Options {
-	return &redis.Options{Addr: addr, PoolSize: PoolSize, ClientName: ClientName}
+	return &redis.Options{Addr: addr, PoolSize: PoolSize, ClientName: ClientName, MaintNotificationsConfig: Plain()}
+}
+
+// Plain has go-redis ask for no notices of maintenance, which only a service of Redis's maker sends: two connections of
+// redis.Client.Conn that are set up at once race for that setting.
+func Plain() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
