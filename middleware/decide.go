@@ -260,8 +260,7 @@ func (a *Admission) undecided(ctx context.Context, name Step, l *limit, cause er
 	}
 	e := Event{Step: name, Outcome: refusal.outcome(), Err: refusal}
 	// A client that hangs up makes the limiter fail too; it must not lift the limit by that.
-	open := l.failure == FailOpen || !l.chosen && errors.Is(cause, ratelimit.ErrMonitored)
-	if open && a.spared(cause) && e.Outcome == OutcomeFailed && ctx.Err() == nil {
+	if l.opens(cause) && a.spared(cause) && e.Outcome == OutcomeFailed && ctx.Err() == nil {
 		e.Outcome, refusal = OutcomeOpened, nil
 		a.unsure = true
 	}

@@ -16,7 +16,7 @@ import (
 // defers reports whether the chain that is being admitted has a limit that will look: it stands behind what asks.
 func (a *Admission) defers() bool {
 	for s := a.chain; s != nil; s = s.before {
-		if s.limit != nil && !s.limit.anonymous {
+		if s.limit != nil && !s.limit.anonymous && !s.limit.off() {
 			return true
 		}
 	}

@@ -101,6 +101,8 @@ type Stats struct {
 	Orgs         int    // orgs in memory
 	Refused      uint64 // requests that were refused from memory
 	Monitored    bool   // SetMonitor is on
+	Off          bool   // SetOff is on
+	OpenBreakers int    // Redis servers that are left alone now, for they failed again and again
 	// Overrides of these orgs, as they were last read, that are active and end within an hour, a day and a
 	// week; each number holds those before it.
 	EndingHour, EndingDay, EndingWeek int
@@ -110,6 +112,7 @@ type Stats struct {
 // org is in memory. Safe for concurrent use.
 func (l *Limiter) Stats() Stats {
 	s := Stats{Stale: l.stale.Load(), Refused: l.refused.Load(), Monitored: l.monitor.Load()}
+	s.Off, s.OpenBreakers = l.off.Load(), l.conn.OpenBreakers()
 	for _, from := range [...]*store{l.orgs, l.plans} {
 		s.Hits, s.Misses = s.Hits+from.hits.Load(), s.Misses+from.misses.Load()
 	}

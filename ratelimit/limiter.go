@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/breaker"
 	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
@@ -29,6 +30,7 @@ type Limiter struct {
 	prepared table
 	leases   leases
 	monitor  atomic.Bool
+	off      atomic.Bool
 	stale    atomic.Uint64
 	refused  atomic.Uint64
 	reset    [bucket.Count]atomic.Int64 // Redis time when counts of a bucket were last reset
@@ -46,6 +48,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.conn = c.conn.Guarded(breaker.Log(c.logger, "limits"))
 	l := &Limiter{config: c, clock: clock{began: time.Now()}}
 	l.queues.config, l.queues.byNode = &l.config, make(map[any]*queue)
 	l.prepared.init(c.prepared)
@@ -74,6 +77,9 @@ func (l *Limiter) Close(ctx context.Context) error {
 // ErrUnavailable means that nobody knows: the charges may have been taken, once; it wraps the context's error where
 // that was the cause.
 func (l *Limiter) Admit(ctx context.Context, r Request) (Decision, error) {
+	if l.off.Load() {
+		return Decision{}, errOff
+	}
 	ask := question{check: lua.Check{Mode: lua.Take}, Call: Call{Epoch: r.Epoch, Token: r.Token}, hold: r.Hold}
 	if r.Peek {
 		ask.check.Mode = lua.Peek

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,6 +29,7 @@ type config struct {
 	queued     int
 	refusals   time.Duration
 	sealer     *seal.Sealer
+	logger     *slog.Logger // nil: nothing is logged
 }
 
 // WithTimeout bounds all that one call does, whatever state Redis is in: 1 ms to 1 minute. The default
@@ -103,6 +105,19 @@ func WithQueue(n int) Option {
 			return fmt.Errorf("%w option: WithQueue(%d) must be 1 to 1000000", ErrInvalid, n)
 		}
 		c.queued = n
+		return nil
+	})
+}
+
+// WithLogger has a Limiter write a line when it leaves a Redis server alone that fails again and again, and one when that
+// answers again: no line for each request, whatever happens. By default nothing is written. Nil is an error. Overrides and
+// Plans, which ask each time, have nothing to log.
+func WithLogger(logger *slog.Logger) Option {
+	return optionFunc(func(c *config) error {
+		if logger == nil {
+			return fmt.Errorf("%w option: WithLogger(nil) must be a logger, as slog.Default()", ErrInvalid)
+		}
+		c.logger = logger
 		return nil
 	})
 }

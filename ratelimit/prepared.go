@@ -118,6 +118,9 @@ func (p *Prepared) Admit(ctx context.Context, call Call, d *Decision) error {
 func (p *Prepared) decide(ctx context.Context, ask *question, d *Decision) error {
 	results := d.Results[:0]
 	*d = Decision{Results: results}
+	if p.limiter.off.Load() {
+		return errOff
+	}
 	err := p.admissible(ask)
 	if err == nil && !p.remembers(ask, d) {
 		err = p.put(ctx, ask, d)
