@@ -14,6 +14,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey/bearer/revocation"
 	"github.com/tollgate-go/tollgate/authkey/redisstore"
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/bucket"
 	"github.com/tollgate-go/tollgate/lua/redistest"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
@@ -41,7 +42,7 @@ func exercise(ctx context.Context, tb testing.TB, rdb redis.UniversalClient, adm
 	}{
 		{"keys", s.keys}, {"foreign keys", s.foreignKeys}, {"limits", s.limits}, {"holds", s.holds}, {"overrides", s.overrides},
 		{"plans", s.plans}, {"revocations", s.revocations}, {"usage", s.usage}, {"audit", s.audit}, {"idempotency", s.idempotency},
-		{"proofs", s.proofs}, {"storage", func(ctx context.Context) error { return ratelimit.CheckStorage(ctx, rdb) }},
+		{"proofs", s.proofs}, {"export", s.export}, {"replicas", s.replicas}, {"storage", func(ctx context.Context) error { return ratelimit.CheckStorage(ctx, rdb) }},
 	} {
 		if err := part.do(ctx); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", part.name, err))
@@ -273,4 +274,28 @@ func (s surface) idempotency(ctx context.Context) error {
 func (s surface) proofs(ctx context.Context) error {
 	conn := built[*lua.Conn](s)(lua.NewConn(s.rdb))
 	return conn.UseProof(ctx, s.org, "proof", time.Minute)
+}
+
+// export is what package middleware/meter/export asks for.
+func (s surface) export(ctx context.Context) error {
+	conn := built[*lua.Conn](s)(lua.NewConn(s.rdb))
+	hour := time.Now().Add(-3 * time.Hour).Truncate(time.Hour).Unix()
+	err := conn.AddUsage(ctx, lua.UsageBatch{
+		Org: s.org, Hour: hour, Process: "process", Number: 1, Keep: time.Hour,
+		Entries: []lua.UsageEntry{{UsageName: lua.UsageName{Project: "shop", Product: "stores", Kind: "search"}, Units: 3}},
+	})
+	if err != nil {
+		return err
+	}
+	_, err1 := conn.DueUsage(ctx, bucket.Of(s.org), 0, 0, 10)
+	_, err2 := conn.ClaimUsage(ctx, lua.UsageHour{Org: s.org, Hour: hour}, nil, 10)
+	return errors.Join(err1, err2)
+}
+
+// replicas is what ratelimit.WithReplicas asks for.
+func (s surface) replicas(ctx context.Context) error {
+	conn := built[*lua.Conn](s)(lua.NewConn(s.rdb))
+	_, err1 := conn.Beat(ctx, s.org, "process", time.Minute)
+	_, err2 := conn.Beat(ctx, s.org, "process", 0)
+	return errors.Join(err1, err2)
 }
