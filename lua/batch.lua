@@ -45,28 +45,60 @@ end
 -- generation returns that of a frame.
 local function generation(mark, before) return (mark + before % GENERATIONS * 65537) % GENERATIONS + 1 end
 
--- charge charges a frame, and returns what its count says then, what of that counts against the policy, and what the
--- charge came to. It returns nothing, and has charged nothing, where that is not the present frame.
-local function charge(t, count, begun, sum)
-  if not begun or begun < 0 or t.room <= 0 or sum > FRAMED or sum % 1 > 0 then return end
-  local value = pcall('INCRBY', count, sum)
-  if type(value) ~= 'number' then return end
-  local sort, used = value % FRAME
-  if value - sort == generation(t.mark, begun) * FRAME then
+-- text writes a number as INCRBY reads it: for a number itself Redis writes all digits of a double, and that takes as long
+-- as the command.
+local function text(n) return string.format('%.0f', n) end
+
+-- frame_of returns what the policy with these terms goes by whose caller shows `before`: base is what the count is
+-- above, and more is what counts besides. It returns false where no such frame can be the present one.
+local function frame_of(t, before)
+  local begun, frame = tonumber(before), false
+  if begun and begun >= 0 and t.room > 0 then
+    local more = 0
     if t.kind == 's' then
-      used = begun > 0 and sort + share(begun, t.left, t.window) or sort
-    elseif t.kind ~= 'g' then
-      used = now >= begun and now < begun + t.window and sort
-    elseif now >= begun and now < begun + LATEST then
-      used = begun + sort - now
-      if used < sum and sum > 0 then -- it was empty
-        local more = sum - used
-        return call('INCRBY', count, more) % FRAME, sum, sum + more
-      end
+      more = begun > 0 and share(begun, t.left, t.window) or 0
+    elseif t.kind == 'g' then
+      more = now >= begun and now < begun + LATEST and begun - now
+    else
+      more = now >= begun and now < begun + t.window and 0
     end
+    frame = more and { base = generation(t.mark, begun) * FRAME, more = more }
   end
-  if used and sort <= FRAMED then return sort, used, sum end
-  if value == sum then call('DEL', count) elseif sum > 0 then call('INCRBY', count, -sum) end
+  t.frames[before] = frame
+  return frame
+end
+
+-- word_of returns what is added to a count for so many units, as a text, or false where that cannot be framed.
+local function word_of(t, units)
+  local sum = units * t.step
+  local word = sum <= FRAMED and sum % 1 == 0 and text(sum)
+  t.words[-units] = word
+  return word
+end
+
+-- settle looks at what a count came to when a sum was added, and returns what it says, what of that counts against the
+-- policy, and what the charge came to. It returns nothing, and has charged nothing, where the frame is not the present one.
+local function settle(t, frame, count, sum, value)
+  if type(value) ~= 'number' then return end
+  local sort = value - frame.base
+  if sort < 0 or sort > FRAMED then
+    if value == sum then call('DEL', count) elseif sum > 0 then call('INCRBY', count, text(-sum)) end
+    return
+  end
+  local used = sort + frame.more
+  if t.kind == 'g' and used < sum and sum > 0 then -- it was empty
+    local more = sum - used
+    return call('INCRBY', count, text(more)) - frame.base, sum, sum + more
+  end
+  return sort, used, sum
+end
+
+-- charge charges a frame, and returns what settle does.
+local function charge(t, before, count, units)
+  local frame, word = t.frames[before], t.words[-units]
+  if frame == nil then frame = frame_of(t, before) end
+  if word == nil then word = word_of(t, units) end
+  if frame and word then return settle(t, frame, count, units * t.step, pcall('INCRBY', count, word)) end
 end
 
 local shape, reply, arg = ARGV[1], { now }, 2
@@ -97,7 +129,7 @@ for i = 1, tonumber(ARGV[arg]) do
     room = kind == 'g' and step * (tonumber(extra) or 0) or limit, left = window - now % window,
     mark = ((byte(kind) or 0) * 11 + limit % GENERATIONS * 31 + window % GENERATIONS * 1009 + (tonumber(extra) or 3) % GENERATIONS * 7919
       + (tonumber(change) or 4) * 104729 + number % GENERATIONS * 257) % GENERATIONS,
-    late = now < from or now >= till,
+    late = now < from or now >= till, frames = {}, words = {},
   }
   arg = arg + 7
 end
@@ -107,10 +139,9 @@ local at, size, last, left = 0, #shape, 1, nil
 while at < size do
   local first, second, times, n, t, units = byte(shape, at + 1, at + 6)
   t = n == 1 and terms[t]
-  local sum = t and units > 0 and units * times * t.step
   local sort, used, charged
-  if sum and not t.late and not (late and (late[first] or late[second])) then
-    sort, used, charged = charge(t, KEYS[key + 2], tonumber(ARGV[arg + 1]), sum)
+  if t and units > 0 and not t.late and not (late and (late[first] or late[second])) then
+    sort, used, charged = charge(t, ARGV[arg + 1], KEYS[key + 2], units * times)
   end
   if not sort then
     left = left or {}
@@ -121,9 +152,9 @@ while at < size do
     reply[last + 1], reply[last + 2] = 5, sort
     last = last + 2
   else
-    local fits = floor(math.max(t.room - used + sum, 0) / (units * t.step))
+    local fits = floor(math.max(t.room - used + units * times * t.step, 0) / (units * t.step))
     local back = fits > 0 and (times - fits) * units * t.step or charged
-    call('INCRBY', KEYS[key + 2], -back)
+    call('INCRBY', KEYS[key + 2], text(-back))
     reply[last + 1], reply[last + 2], reply[last + 3], reply[last + 4] = 6, fits, fits, sort - back
     last = last + 4
   end

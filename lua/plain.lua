@@ -18,14 +18,15 @@ local function policies_of(check)
     local p = {
       kind = t.kind, algorithm = algorithm(t.kind), limit = integer(t.limit, 0, LIMIT), window = integer(t.window, 1, WINDOW),
       extra = integer(t.extra, 0, TIME), change = integer(t.change, KEEP, RESET), units = u, capacity = 0, holds = nil, counts = false,
-      key = KEYS[name + 1], count = KEYS[name + 2], terms = t, wanted = false, before = nil,
+      key = KEYS[name + 1], count = KEYS[name + 2], terms = t, before = nil, wanted = false,
     }
     if u == 0 then
       number = number + 1
       p.units = integer(ARGV[number], 0, LIMIT)
     end
     number, name = number + 1, name + 2
-    p.wanted, p.before = ARGV[number] ~= '-', tonumber(ARGV[number])
+    p.before = ARGV[number]
+    p.wanted = p.before ~= '-'
     if not (p.algorithm and p.kind ~= 'h' and p.limit and p.window and p.units) or not p.extra and t.extra ~= '-'
       or not p.change and t.change ~= '-' or not integer(t.from, 0, TIME) or not integer(t.till, 0, TIME) or not bounded(p) then
       return
@@ -40,10 +41,10 @@ local function framed(check, policies)
   local taken, fits = {}, check.times
   for i, p in ipairs(policies) do
     local sum = p.units * check.times * p.terms.step
-    local sort, used, charged = charge(p.terms, p.count, p.before, sum)
+    local sort, used, charged = charge(p.terms, p.before, p.count, p.units * check.times)
     if not sort then
       for j = 1, i - 1 do
-        if taken[j].charged > 0 then call('INCRBY', policies[j].count, -taken[j].charged) end
+        if taken[j].charged > 0 then call('INCRBY', policies[j].count, text(-taken[j].charged)) end
       end
       return false
     end
@@ -56,7 +57,7 @@ local function framed(check, policies)
   for i, p in ipairs(policies) do
     local back = fits == 0 and taken[i].charged or (check.times - fits) * p.units * p.terms.step
     if fits < check.times then
-      if back > 0 then call('INCRBY', p.count, -back) end
+      if back > 0 then call('INCRBY', p.count, text(-back)) end
       reply[#reply + 1] = taken[i].done
     end
     reply[#reply + 1] = taken[i].sort - (fits < check.times and back or 0)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/breaker"
 	"github.com/tollgate-go/tollgate/lua/redistest"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -112,7 +113,8 @@ func TestHungConnections(t *testing.T) {
 	})
 }
 
-// TestManyHungConnections: only so many calls may be given up; then all wait until one comes back, and no longer.
+// TestManyHungConnections: the breaker leaves a server alone that hangs, so that few calls are given up, and its probes add
+// only so many to them.
 func TestManyHungConnections(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
@@ -122,14 +124,26 @@ func TestManyHungConnections(t *testing.T) {
 		r := g.request(1, ratelimit.PerHour(1e6))
 		until(t, "a warm limiter", func() bool { _, err := g.limiter.Admit(t.Context(), r); return err == nil })
 		open := v.close(t, -1)
-		for range 60 {
-			if _, err := g.limiter.Admit(t.Context(), r); !errors.Is(err, ratelimit.ErrUnavailable) {
-				t.Errorf("Admit: %v, want ErrUnavailable", err)
+		refused := func() int {
+			at := 0
+			for ; ; at++ {
+				_, err := g.limiter.Admit(t.Context(), r)
+				if !errors.Is(err, ratelimit.ErrUnavailable) {
+					t.Fatalf("Admit: %v, want ErrUnavailable", err)
+				}
+				if errors.Is(err, breaker.ErrOpen) {
+					return at
+				}
 			}
 		}
-		if flying, late := g.limiter.Flights(); flying != 2 || late != 16 {
-			t.Errorf("%d calls under way, %d given up, want 2 and 16", flying, late)
+		if waited := refused(); waited < 5 || waited > 16 {
+			t.Errorf("%d requests waited until the breaker opened, want 5 and few more", waited)
 		}
+		until(t, "so many given up", func() bool {
+			refused()
+			flying, late := g.limiter.Flights()
+			return late == 16 && flying <= 2
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		if err := g.limiter.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {

@@ -2,11 +2,13 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/breaker"
 	"github.com/tollgate-go/tollgate/lua/bucket"
 )
 
@@ -27,6 +29,8 @@ type flight struct {
 	// The queue's mutex guards these.
 	deadline time.Time
 	given    bool // up
+	pass     breaker.Pass
+	refused  error // by the breaker
 
 	mu    sync.Mutex // held by who tells the calls, or has taken the queue's and looks at them
 	calls []*call    // in the order of the checks; nil: told
@@ -42,6 +46,7 @@ func newFlight(q *queue) *flight {
 		f.fly = func() { f.of.fly(f) } // once for all that it will carry
 	}
 	f.of, f.given, f.deadline = q, false, time.Now().Add(q.timeout)
+	f.pass, f.refused = breaker.Pass{}, nil
 	return f
 }
 
@@ -104,8 +109,22 @@ func (f *flight) sweep(now time.Time) (late bool, next time.Time, more bool) {
 	return late, next, more
 }
 
-// send asks Redis, and leaves with each call what is wrong.
-func (f *flight) send() {
+// take takes what the breaker is to be told by. The caller holds the queue's mutex.
+func (f *flight) take() breaker.Pass {
+	pass := f.pass
+	f.pass = breaker.Pass{}
+	return pass
+}
+
+// send asks Redis, and leaves with each call what is wrong. Its error is what is wrong with the server: nothing, if it has
+// answered anybody.
+func (f *flight) send() error {
+	if f.refused != nil {
+		for _, c := range f.calls {
+			c.err = f.refused
+		}
+		return f.refused
+	}
 	for _, c := range f.calls {
 		at := bucket.Count
 		if !f.of.together {
@@ -122,6 +141,10 @@ func (f *flight) send() {
 	for _, c := range f.calls {
 		c.err = f.errs[c.batch]
 	}
+	if slices.Contains(f.errs, nil) {
+		return nil
+	}
+	return f.errs[0]
 }
 
 // load puts a call into the last batch of its bucket, or into one more where that is full.

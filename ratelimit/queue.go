@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/breaker"
 )
 
 // Checks that are asked at the same time travel together: group commit, as databases write their logs. Who comes while
@@ -31,7 +32,8 @@ var (
 type queue struct {
 	*config
 
-	together bool // checks of all buckets can be one batch
+	breaker  *breaker.Breaker // of the server; may be nil
+	together bool             // checks of all buckets can be one batch
 
 	mu       sync.Mutex
 	waiting  lanes
@@ -48,8 +50,11 @@ type queue struct {
 func (q *queue) add(c *call) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	switch {
+	case q.closed:
 		return errClosed
+	case q.breaker != nil && q.breaker.Open():
+		return breaker.ErrOpen
 	}
 	switch out := q.waiting.add(c, q.queued); out {
 	case nil:
@@ -77,7 +82,8 @@ func (q *queue) take() {
 // fly takes what waits, until nothing does or the flight was given up.
 func (q *queue) fly(f *flight) {
 	for q.seal(f) {
-		f.send()
+		err := f.send()
+		q.settle(f, err)
 		f.deliver()
 	}
 	f.of = nil
@@ -108,7 +114,18 @@ func (q *queue) seal(f *flight) bool {
 		return false
 	}
 	f.departs(time.Now().Add(q.timeout))
+	if q.breaker != nil {
+		f.pass, f.refused = q.breaker.Allow()
+	}
 	return true
+}
+
+// settle tells the breaker what a flight came to, unless that was told when it was given up.
+func (q *queue) settle(f *flight, err error) {
+	q.mu.Lock()
+	pass := f.take()
+	q.mu.Unlock()
+	pass.Done(err)
 }
 
 func (q *queue) crowds() bool {
@@ -148,7 +165,6 @@ func (q *queue) watchUntil(next time.Time) {
 // sweep tells those who have waited for too long that they are late.
 func (q *queue) sweep() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	now := time.Now()
 	next, left := now.Add(q.timeout), false
 	still := func(deadline time.Time) {
@@ -177,33 +193,46 @@ func (q *queue) sweep() {
 			still(first)
 		}
 	}
+	var given []breaker.Pass
 	if found {
-		q.giveUp(now)
+		given = q.giveUp(now)
 	}
 	if q.watching = false; left {
 		q.watchUntil(next)
 	}
+	q.mu.Unlock()
+	allLate(given)
 }
 
 // left is told by whoever leaves without an answer.
 func (q *queue) left() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.giveUp(time.Now())
+	given := q.giveUp(time.Now())
+	q.mu.Unlock()
+	allLate(given)
 }
 
 // giveUp lets others fly in place of flights that take too long, as those whose connections hang: half the limiter's
-// timeout. The caller holds mu.
-func (q *queue) giveUp(now time.Time) {
+// timeout. It returns what is to be told that they are late. The caller holds mu.
+func (q *queue) giveUp(now time.Time) (given []breaker.Pass) {
 	late := now.Add(q.timeout / 2)
 	for _, f := range q.flights {
 		if !f.given && !late.Before(f.deadline) && q.late < maxLate {
 			f.given = true
 			q.late++
+			given = append(given, f.take())
 		}
 	}
 	if q.waiting.size > 0 {
 		q.take()
+	}
+	return given
+}
+
+// allLate tells the breaker of flights that were given up. It may write a log, so nobody holds mu.
+func allLate(given []breaker.Pass) {
+	for _, pass := range given {
+		pass.Done(errLate)
 	}
 }
 

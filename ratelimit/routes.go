@@ -57,6 +57,10 @@ func (qs *queues) of(ctx context.Context, number int, began time.Time) (*queue, 
 
 // find asks the client where a bucket lies, which may have to ask a server, and whose servers may hang.
 func (qs *queues) find(ctx context.Context, number int) (*queue, error) {
+	guard, err := qs.conn.Breaker(ctx, "{"+bucket.Name(number)+"}")
+	if err != nil {
+		return nil, err
+	}
 	node, together, err := qs.conn.Node(ctx, bucket.Name(number))
 	if err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func (qs *queues) find(ctx context.Context, number int) (*queue, error) {
 	defer qs.mu.Unlock()
 	q := qs.byNode[node]
 	if q == nil {
-		q = &queue{config: qs.config, together: together, closed: qs.closed, idle: make(chan struct{})}
+		q = &queue{config: qs.config, breaker: guard, together: together, closed: qs.closed, idle: make(chan struct{})}
 		qs.byNode[node] = q
 	}
 	qs.routes[number].Store(&route{queue: q, until: time.Now().Add(routeLife)})
