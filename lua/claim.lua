@@ -12,7 +12,7 @@
 --          writes   as it is now; '' where there is no such hour
 --          odd      a name whose units, or what is exported of them, are no count; it is passed over. '' if none is
 -- Clock  TIME, once, for a first `writes`. TTL: what is exported lives as long as the hour.
--- Cost   half a millisecond for 500 names.
+-- Cost   grows with the names that are looked at; for 500 less than usage.lua needs to add them.
 --
 -- A range that is claimed stays as it is until settle.lua settles it, whatever comes meanwhile, and is answered
 -- to everybody who asks. So whoever exports it gives it the same name.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/tollgate-go/tollgate/lua"
 	"github.com/tollgate-go/tollgate/lua/bucket"
-	"github.com/tollgate-go/tollgate/lua/redistest"
 )
 
 // add sends a batch of an org to usageHour, under the next number of a process.
@@ -35,8 +34,12 @@ func claim(t *testing.T, conn *lua.Conn, org string, after *lua.UsageClaim, most
 
 func settle(t *testing.T, conn *lua.Conn, c *lua.UsageClaim) {
 	t.Helper()
-	if err := conn.SettleUsage(t.Context(), c); err != nil {
+	done, err := conn.SettleUsage(t.Context(), c)
+	if err != nil {
 		t.Fatalf("SettleUsage: %v", err)
+	}
+	if gone := listed(t, conn, c.Org) == 0; done && !gone {
+		t.Errorf("SettleUsage = %t, and the hour is still due", done)
 	}
 }
 
@@ -263,118 +266,4 @@ func TestClaimInvalid(t *testing.T) {
 			t.Errorf("AddUsage = %v; want an error that names the hour", err)
 		}
 	})
-}
-
-// own returns a Conn on a Redis of the test's own.
-func own(t *testing.T) *lua.Conn {
-	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: redistest.Start(t)})
-	t.Cleanup(func() { _ = rdb.Close() })
-	conn, err := lua.NewConn(rdb)
-	if err != nil {
-		t.Fatalf("NewConn: %v", err)
-	}
-	return conn
-}
-
-func TestDueUsage(t *testing.T) {
-	t.Parallel()
-	conn := own(t)
-	rdb, org := conn.Client(), "acme"
-	b := bucket.Of(org)
-	now, err := rdb.Time(t.Context()).Result()
-	if err != nil {
-		t.Fatalf("TIME: %v", err)
-	}
-	hour := now.Unix() - now.Unix()%3600
-	for i, at := range []int64{hour, hour - 3600, hour - 7200, hour - 100*3600} {
-		batch := usageBatch(org, int64(i+1), used("a", 1))
-		batch.Hour = at
-		if err := conn.AddUsage(t.Context(), batch); err != nil {
-			t.Fatalf("AddUsage: %v", err)
-		}
-	}
-	// All but the first are late, by being written now; they are due since now, and in the order of their names.
-	for _, tt := range []struct {
-		grace       time.Duration
-		skip, count int
-		all         int
-		want        []int64
-	}{
-		{0, 0, 10, 3, []int64{hour - 100*3600, hour - 7200, hour - 3600}},
-		{0, 1, 1, 3, []int64{hour - 7200}},
-		{0, 3, 10, 3, nil},
-		{15 * time.Minute, 0, 10, 0, nil},
-	} {
-		due, err := conn.DueUsage(t.Context(), b, tt.grace, tt.skip, tt.count)
-		if err != nil {
-			t.Fatalf("DueUsage: %v", err)
-		}
-		var got []int64
-		for i, h := range due.Hours {
-			got = append(got, h.Hour)
-			if h.Org != org || due.Since[i] < now.Unix() || due.Since[i] > due.Now {
-				t.Errorf("%+v is due since %d, want %q since %d", h, due.Since[i], org, now.Unix())
-			}
-		}
-		if fmt.Sprint(got) != fmt.Sprint(tt.want) || due.All != tt.all {
-			t.Errorf("DueUsage(%v, %d, %d) = %d of %d, want %d of %d", tt.grace, tt.skip, tt.count, got, due.All, tt.want, tt.all)
-		}
-	}
-
-	if err := rdb.ZAdd(t.Context(), lua.UsageDueKey(b), redis.Z{Score: 1, Member: "what"}).Err(); err != nil {
-		t.Fatalf("ZADD: %v", err)
-	}
-	if _, err := conn.DueUsage(t.Context(), b, 0, 0, 10); !errors.Is(err, lua.ErrReply) || !strings.Contains(err.Error(), `"what"`) {
-		t.Errorf("DueUsage of a foreign member = %v; want ErrReply that names it", err)
-	}
-}
-
-func TestDueIndexIsBounded(t *testing.T) {
-	t.Parallel()
-	conn := own(t)
-	rdb, org := conn.Client(), "acme"
-	index := lua.UsageDueKey(bucket.Of(org))
-	past := time.Now().Add(-lua.UsageMarkTime - time.Minute).Unix()
-	for i := range 25 {
-		if err := rdb.ZAdd(t.Context(), index, redis.Z{Score: float64(past), Member: fmt.Sprintf("%d:acme", i)}).Err(); err != nil {
-			t.Fatalf("ZADD: %v", err)
-		}
-	}
-	if err := rdb.ZAdd(t.Context(), index, redis.Z{Score: float64(past + 120), Member: "100:acme"}).Err(); err != nil {
-		t.Fatalf("ZADD: %v", err)
-	}
-	for i, want := range []int64{17, 8, 4, 5} { // each removes ten that are old, and comes itself
-		batch := usageBatch(org, int64(i+1), used("a", 1))
-		batch.Hour += 3600 * int64(i)
-		if err := conn.AddUsage(t.Context(), batch); err != nil {
-			t.Fatalf("AddUsage: %v", err)
-		}
-		if got := rdb.ZCard(t.Context(), index).Val(); got != want {
-			t.Errorf("the index has %d members, want %d", got, want)
-		}
-	}
-}
-
-func TestAddUsageToADamagedIndex(t *testing.T) {
-	t.Parallel()
-	conn := own(t)
-	rdb, org := conn.Client(), "acme"
-	for _, key := range []string{lua.UsageDueKey(bucket.Of(org)), lua.UsageExportKey(org, strconv.Itoa(usageHour))} {
-		if err := rdb.Set(t.Context(), key, "x", 0).Err(); err != nil {
-			t.Fatalf("SET: %v", err)
-		}
-		if err := conn.AddUsage(t.Context(), usageBatch(org, 1, used("a", 1))); lua.Classify(err) != lua.ClassConfig {
-			t.Errorf("AddUsage = %v; want an error of class config", err)
-		}
-		wantUsage(t, conn, org, map[string]int64{}) // it is open, and counts when that is mended
-		if err := rdb.Del(t.Context(), key).Err(); err != nil {
-			t.Fatalf("DEL: %v", err)
-		}
-	}
-	if err := conn.AddUsage(t.Context(), usageBatch(org, 1, used("a", 1))); err != nil {
-		t.Fatalf("AddUsage: %v", err)
-	}
-	wantUsage(t, conn, org, map[string]int64{"a": 1})
-	wantListed(t, conn, org, true)
 }

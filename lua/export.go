@@ -1,8 +1,10 @@
 package lua
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -158,10 +160,10 @@ func (u *UsageClaim) decode(items []any, first bool) error {
 	return nil
 }
 
-// SettleUsage takes note that all of a claim is exported. With the last claim of an hour the hour is not due any more,
-// unless usage came meanwhile or something is odd. To settle a claim twice, or one that somebody else settled, is
-// harmless. One command.
-func (c *Conn) SettleUsage(ctx context.Context, claim *UsageClaim) error {
+// SettleUsage takes note that all of a claim is exported. With the last claim of an hour the hour is done: it is not due
+// any more, unless usage came meanwhile or something is odd. To settle a claim twice, or one that somebody else
+// settled, is harmless. One command.
+func (c *Conn) SettleUsage(ctx context.Context, claim *UsageClaim) (done bool, err error) {
 	args := make([]any, 2, 2+3*len(claim.Ranges))
 	if args[0], args[1] = "", claim.writes; claim.Last && claim.Odd == "" {
 		args[0] = claim.member()
@@ -173,12 +175,77 @@ func (c *Conn) SettleUsage(ctx context.Context, claim *UsageClaim) error {
 	keys := []string{claim.key(), claim.exportKey(), UsageDueKey(bucket.Of(claim.Org))}
 	reply, err := c.run(ctx, settleScript, keys, args)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if n, err := integers(reply); err != nil || len(n) != 2 {
-		return fmt.Errorf("%w: settle answered %v", ErrReply, reply)
+	n, err := integers(reply)
+	if err != nil || len(n) != 2 {
+		return false, fmt.Errorf("%w: settle answered %v", ErrReply, reply)
 	}
-	return nil
+	return n[1] == 1, nil
+}
+
+// UsageExport is how far one name of an hour is exported. Units: Metered there are, Exported are settled, and Claimed
+// are claimed beyond those.
+type UsageExport struct {
+	UsageName
+	Metered, Exported, Claimed int64
+}
+
+// UsageExports tells how far each of some hours of an org is exported, given as the Unix times when they begin, in no
+// particular order within an hour, and the Redis time, in seconds since 1970. A name that is exported and no longer
+// metered is among them. One round trip; errors as of Usage.
+func (c *Conn) UsageExports(ctx context.Context, org string, hours []int64) (exports [][]UsageExport, now int64, err error) {
+	if len(hours) == 0 {
+		return nil, 0, nil
+	}
+	readings := make([]reading, 0, 2*len(hours))
+	for _, hour := range hours {
+		h := UsageHour{org, hour}
+		readings = append(readings, readHash(h.key()), readHash(h.exportKey()))
+	}
+	values, err := c.read(ctx, readings...)
+	if err != nil {
+		return nil, 0, err
+	}
+	micros, _ := values[0].(int64)
+	exports = make([][]UsageExport, len(hours))
+	for i := range hours {
+		metered, err1 := hashOf(values[2*i+1])
+		exported, err2 := hashOf(values[2*i+2])
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, 0, err
+		}
+		if exports[i], err = usageExportsOf(metered, exported); err != nil {
+			return nil, 0, fmt.Errorf("%w of %.200q", err, readings[2*i].key)
+		}
+	}
+	return exports, micros / 1e6, nil
+}
+
+// usageExportsOf pairs an hour with what is exported of it.
+func usageExportsOf(metered, exported map[string]string) ([]UsageExport, error) {
+	delete(exported, "writes")
+	for field := range exported {
+		if _, ok := metered[field]; !ok {
+			metered[field] = "0"
+		}
+	}
+	all := make([]UsageExport, 0, len(metered))
+	for field, units := range metered {
+		entry, ok := usageEntryOf(field, units)
+		state := cmp.Or(exported[field], "0")
+		from, to, claimed := strings.Cut(state, "-")
+		if !claimed {
+			to = from
+		}
+		settled, err1 := strconv.ParseInt(from, 10, 64)
+		end, err2 := strconv.ParseInt(to, 10, 64)
+		if !ok || err1 != nil || err2 != nil || settled < 0 || end < settled {
+			return nil, fmt.Errorf("%w: %.40q, exported %.40q, of field %.200q", ErrReply, units, state, field)
+		}
+		all = append(all, UsageExport{entry.UsageName, entry.Units, settled, end - settled})
+	}
+	return all, nil
 }
 
 func (h UsageHour) text() string      { return strconv.FormatInt(h.Hour, 10) }
