@@ -103,6 +103,10 @@ type Stats struct {
 	Monitored    bool   // SetMonitor is on
 	Off          bool   // SetOff is on
 	OpenBreakers int    // Redis servers that are left alone now, for they failed again and again
+	Replicas     int    // as Limiter.Replicas
+	// Requests that AdmitLocal let pass and refused, and the counts and holds that it keeps.
+	LocalAllowed, LocalRefused uint64
+	LocalCounts                int
 	// Overrides of these orgs, as they were last read, that are active and end within an hour, a day and a
 	// week; each number holds those before it.
 	EndingHour, EndingDay, EndingWeek int
@@ -111,7 +115,8 @@ type Stats struct {
 // Stats returns the counts. It looks at each override in memory that ends; no request waits for that whose
 // org is in memory. Safe for concurrent use.
 func (l *Limiter) Stats() Stats {
-	s := Stats{Stale: l.stale.Load(), Refused: l.refused.Load(), Monitored: l.monitor.Load()}
+	s := Stats{Stale: l.stale.Load(), Refused: l.refused.Load(), Monitored: l.monitor.Load(), Replicas: l.Replicas()}
+	s.LocalAllowed, s.LocalRefused, s.LocalCounts = l.local.allowed.Load(), l.local.refused.Load(), l.local.table.Len()
 	s.Off, s.OpenBreakers = l.off.Load(), l.conn.OpenBreakers()
 	for _, from := range [...]*store{l.orgs, l.plans} {
 		s.Hits, s.Misses = s.Hits+from.hits.Load(), s.Misses+from.misses.Load()

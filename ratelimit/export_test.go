@@ -7,6 +7,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/ratelimit/internal/share"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,3 +37,6 @@ func ResultOf(c Charge, s lua.State, now int64) Result {
 
 // Around returns when the period that holds a moment begins and ends.
 func (p Period) Around(at time.Time) (start, end time.Time) { return p.around(at) }
+
+// BoundLocal has a limiter keep no more counts and holds than that while Redis is away.
+func (l *Limiter) BoundLocal(most int) { l.local.table = share.NewTable(most) }

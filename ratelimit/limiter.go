@@ -29,6 +29,8 @@ type Limiter struct {
 	calls    sync.Pool // *call
 	prepared table
 	leases   leases
+	replicas replicas
+	local    local
 	monitor  atomic.Bool
 	off      atomic.Bool
 	stale    atomic.Uint64
@@ -42,9 +44,9 @@ type Limiter struct {
 const attempts = 8
 
 // New returns a Limiter on a Redis client: standalone, Sentinel, Cluster or Ring. It does not dial and
-// starts nothing. The error joins all that is wrong with the arguments.
+// starts nothing but, with WithReplicas alone, one goroutine. The error joins all that is wrong with the arguments.
 func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
-	c, err := configure(rdb, config{timeout: 50 * time.Millisecond, cachedOrgs: 10_000, prepared: 1 << 14, inFlight: 2, queued: 1 << 14}, opts)
+	c, err := configure(rdb, config{timeout: 50 * time.Millisecond, cachedOrgs: 10_000, prepared: 1 << 14, inFlight: 2, queued: 1 << 14, heartbeat: time.Second}, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -56,15 +58,22 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Limiter, error) {
 	if l.orgs, err = newStore(c.cachedOrgs, c.timeout, l.readOrg); err != nil {
 		return nil, err
 	}
-	l.plans, err = newStore(cachedPlans, c.timeout, l.readPlan)
-	return l, err
+	if l.plans, err = newStore(cachedPlans, c.timeout, l.readPlan); err != nil {
+		return nil, err
+	}
+	l.local.init(&l.clock)
+	l.replicas.start(&l.config)
+	return l, nil
 }
 
-// Close gives back what was taken ahead, and waits until the requests that are under way are decided, or ctx ends: give it
-// a deadline. Those that come later get ErrUnavailable. The client stays open. To close it again is harmless. Without
-// a policy that has a Prefetch, a Limiter that nobody uses any more needs no Close, for nothing of it runs.
+// Close gives back what was taken ahead, waits until the requests that are under way are decided, or ctx ends, and leaves
+// the group of WithReplicas: give it a deadline. Those that come later get ErrUnavailable. The client stays open. To close it again is harmless. Without
+// WithReplicas, and a policy that has a Prefetch, a Limiter that nobody uses any more needs no Close, for nothing of it runs.
 func (l *Limiter) Close(ctx context.Context) error {
-	return errors.Join(l.leases.close(ctx), l.queues.close(ctx))
+	err := errors.Join(l.leases.close(ctx), l.queues.close(ctx))
+	l.local.close()
+	l.replicas.close(ctx)
+	return err
 }
 
 // Admit decides a request. Either all its enforced charges are taken or held, or none.
@@ -111,6 +120,9 @@ func (l *Limiter) ask(ctx context.Context, r *Request, check lua.Check) (Decisio
 		return Decision{}, err
 	}
 	ask, d := question{check: check, Call: Call{Epoch: r.Epoch, Token: r.Token}, hold: r.Hold}, Decision{}
+	if ofLocal(r.Hold) && check.Mode != lua.Reset {
+		return p.decideLocal(&ask)
+	}
 	err = p.decide(ctx, &ask, &d)
 	return d, err
 }

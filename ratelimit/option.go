@@ -30,6 +30,9 @@ type config struct {
 	refusals   time.Duration
 	sealer     *seal.Sealer
 	logger     *slog.Logger // nil: nothing is logged
+	group      string // of processes that share limits; "": nobody told
+	assume     int
+	heartbeat  time.Duration
 }
 
 // WithTimeout bounds all that one call does, whatever state Redis is in: 1 ms to 1 minute. The default
