@@ -55,6 +55,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	c.durations.Describe(to)
 	c.candidates.Describe(to)
 	c.superseded.requests.Describe(to)
+	describeExporters(to)
 	for _, d := range []*prometheus.Desc{
 		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, remembered, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
@@ -77,6 +78,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	c.collectVerifiers(to)
 	c.collectLimiters(to)
 	c.collectMeters(to)
+	c.collectExporters(to)
 	c.issuers.collect(to)
 }
 

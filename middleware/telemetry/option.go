@@ -6,6 +6,7 @@ import (
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/middleware/meter"
+	"github.com/tollgate-go/tollgate/middleware/meter/export"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
 
@@ -21,6 +22,7 @@ type config struct {
 	verifiers    []stats[authkey.Stats]
 	limiters     []stats[ratelimit.Stats]
 	meters       []stats[meter.Stats]
+	exporters    []stats[export.Stats]
 	servers      []*servers
 	issuers      *issuers
 }

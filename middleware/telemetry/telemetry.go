@@ -13,7 +13,7 @@
 //
 //	tollgate_decisions_total{step,outcome,code,endpoint}  what each step decided
 //	tollgate_step_duration_seconds{step}                  how long it took; step "handler" is the handler
-//	tollgate_redis_errors_total{step,class}               outages; steps "flush" of the meter, "info" of WithRedis
+//	tollgate_redis_errors_total{step,class}               outages; steps "flush" of the meter, "export", "info" of WithRedis
 //	tollgate_redis_masters{eviction}                      off; on or latent: a policy drops keys, alert on it
 //	tollgate_redis_evicted_keys_total                     keys that were dropped: alert on it
 //	tollgate_cache_lookups_total{cache,result}            keys: hit, negative_hit, miss; overrides: hit, miss
@@ -33,6 +33,11 @@
 //	tollgate_usage_pending_units                          what a crash would lose now
 //	tollgate_usage_pending_names                          how much of WithMaxPending is taken
 //	tollgate_usage_oldest_pending_seconds                 how far flushing is behind: alert on it
+//	tollgate_export_events_total                          events of usage that the sink of WithExporter accepted
+//	tollgate_export_units_total                           units of these
+//	tollgate_export_sink_failures_total                   calls of the sink that failed
+//	tollgate_export_due_hours                             hours of orgs that the last pass left
+//	tollgate_export_behind_seconds                        time since the first of them was over: alert on it
 //	tollgate_issuer_key_sets{issuer,state}                fresh; stale: should be newer; none: alert on it, see below
 //	tollgate_issuer_keys{issuer}                          keys in memory
 //	tollgate_issuer_key_age_seconds{issuer}               how old they are, the oldest of a label

@@ -240,14 +240,14 @@ func TestObserveDoesNotAllocate(t *testing.T) {
 func TestNewJoinsAllFaults(t *testing.T) {
 	t.Parallel()
 	c, err := telemetry.New(
-		nil, telemetry.WithVerifier(nil), telemetry.WithLimiter(nil), telemetry.WithMeter(nil),
+		nil, telemetry.WithVerifier(nil), telemetry.WithLimiter(nil), telemetry.WithMeter(nil), telemetry.WithExporter(nil),
 		telemetry.WithMaxEndpoints(0), telemetry.WithMaxEndpoints(10_001), telemetry.WithRedis(nil), telemetry.WithIssuers(nil),
 	)
 	if c != nil || !errors.Is(err, telemetry.ErrInvalid) {
 		t.Fatalf("New = %v, %v; want ErrInvalid", c, err)
 	}
 	for _, text := range []string{
-		"number 1 is nil", "WithVerifier(nil)", "WithLimiter(nil)", "WithMeter(nil)", "WithMaxEndpoints(0)", "WithMaxEndpoints(10001)", "WithRedis(nil)", "WithIssuers(nil)",
+		"number 1 is nil", "WithVerifier(nil)", "WithLimiter(nil)", "WithMeter(nil)", "WithExporter(nil)", "WithMaxEndpoints(0)", "WithMaxEndpoints(10001)", "WithRedis(nil)", "WithIssuers(nil)",
 	} {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("New: %q does not name %q", err, text)
