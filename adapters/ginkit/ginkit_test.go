@@ -19,18 +19,20 @@ func TestMain(m *testing.M) {
 
 func TestAdapter(t *testing.T) {
 	t.Parallel()
-	adaptertest.Run(t, func(routes []adaptertest.Route, outer ...middleware.Stage) http.Handler {
-		router := gin.New()
-		for _, stage := range outer {
-			router.Use(ginkit.Middleware(stage))
+	adaptertest.Run(t, adapter)
+}
+
+func adapter(routes []adaptertest.Route, outer ...middleware.Stage) http.Handler {
+	router := gin.New()
+	for _, stage := range outer {
+		router.Use(ginkit.Middleware(stage))
+	}
+	for _, r := range routes {
+		var chain []gin.HandlerFunc
+		if r.Stage != nil {
+			chain = append(chain, ginkit.Middleware(r.Stage))
 		}
-		for _, r := range routes {
-			var chain []gin.HandlerFunc
-			if r.Stage != nil {
-				chain = append(chain, ginkit.Middleware(r.Stage))
-			}
-			router.Handle(r.Method, adaptertest.ColonPath(r.Pattern), append(chain, gin.WrapH(r.Handler))...)
-		}
-		return router
-	})
+		router.Handle(r.Method, adaptertest.ColonPath(r.Pattern), append(chain, gin.WrapH(r.Handler))...)
+	}
+	return router
 }

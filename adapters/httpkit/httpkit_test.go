@@ -12,18 +12,20 @@ import (
 
 func TestAdapter(t *testing.T) {
 	t.Parallel()
-	adaptertest.Run(t, func(routes []adaptertest.Route, outer ...middleware.Stage) http.Handler {
-		mux := http.NewServeMux()
-		for _, r := range routes {
-			if r.Stage != nil {
-				r.Handler = httpkit.Middleware(r.Stage)(r.Handler)
-			}
-			mux.Handle(r.Method+" "+r.Pattern, r.Handler)
+	adaptertest.Run(t, adapter)
+}
+
+func adapter(routes []adaptertest.Route, outer ...middleware.Stage) http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range routes {
+		if r.Stage != nil {
+			r.Handler = httpkit.Middleware(r.Stage)(r.Handler)
 		}
-		var h http.Handler = mux
-		for _, stage := range slices.Backward(outer) {
-			h = httpkit.Middleware(stage)(h)
-		}
-		return h
-	})
+		mux.Handle(r.Method+" "+r.Pattern, r.Handler)
+	}
+	var h http.Handler = mux
+	for _, stage := range slices.Backward(outer) {
+		h = httpkit.Middleware(stage)(h)
+	}
+	return h
 }
