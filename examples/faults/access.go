@@ -23,7 +23,7 @@ func access() []row.Fault {
 				o.Username, o.Password = "gate", "gate"
 				return o
 			},
-			args: []string{"--user", "gate on >gate ~* &* +@all"},
+			args: []string{"--user", "gate", "on", ">gate", "~*", "&*", "+@all"},
 			fault: func(p *place) (inject, heal action) {
 				return p.do("acl", "setuser", "gate", "-evalsha", "-eval"), p.do("acl", "setuser", "gate", "+@all")
 			},
@@ -63,7 +63,7 @@ func rotated(ctx context.Context) (*row.Scene, error) {
 		return nil, err
 	}
 	old, _ := scene.Admin.(*redis.Client) // of alone
-	scene.Admin = redis.NewClient(&redis.Options{Addr: old.Options().Addr, CredentialsProvider: func() (string, string) {
+	scene.Admin = redis.NewClient(&redis.Options{Addr: old.Options().Addr, MaintNotificationsConfig: row.Plain(), CredentialsProvider: func() (string, string) {
 		text, _ := password.Load().(string)
 		return "", text
 	}})
@@ -114,8 +114,8 @@ func othersWhole(_ context.Context, r *row.Run) error {
 		}
 	}
 	for place, want := range acknowledged {
-		if got := r.Counts.Project[place]; got != want && place.Project != "project-0" {
-			return fmt.Errorf("%s of %s counted %d, want %d", place.Route, place.Project, got, want)
+		if got := r.Counts.Project[place]; got < want && place.Project != "project-0" {
+			return fmt.Errorf("%s of %s counted %d, acknowledged were %d", place.Route, place.Project, got, want)
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func clustered() []row.Fault {
 			}),
 		},
 		{
-			Name: "F38", What: "slots that nobody serves: master and replica hang", Lasts: 2 * cluster.NodeTimeout,
+			Name: "F38", What: "slots that nobody serves: master and replica hang", Lasts: 2 * cluster.NodeTimeout, MayLose: lag,
 			Open: onCluster(func(c *party) (inject, heal action) {
 				return func(ctx context.Context) error {
 						if err := c.breaks((*cluster.Node).Pause)(ctx); err != nil {
@@ -111,7 +111,7 @@ func onCluster(fault func(c *party) (inject, heal action)) opener {
 		inject, heal := fault(&party{Cluster: c})
 		return &row.Scene{
 			Client: func() redis.UniversalClient { return redis.NewClusterClient(small(c.Addrs())) },
-			Admin:  admin, Inject: inject, Heal: heal,
+			Admin:  admin, Inject: inject, Heal: heal, Servers: len(c.Addrs()),
 			Close: func() {
 				_ = admin.Close() // nothing is under way
 				c.Close()

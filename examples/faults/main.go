@@ -42,7 +42,9 @@ func main() {
 }
 
 // rows returns all faults, in their order.
-func rows() []row.Fault { return slices.Concat(standalone(), clustered()) }
+func rows() []row.Fault {
+	return slices.Concat(standalone(), clustered(), replication(), clocks(), ends())
+}
 
 // run runs rows one by one and prints the ledger.
 func run(ctx context.Context, out io.Writer, name, file string) error {

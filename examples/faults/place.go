@@ -40,7 +40,7 @@ func (a alone) open(ctx context.Context) (*row.Scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &place{Server: server, admin: redis.NewClient(&redis.Options{Addr: server.Addr()})}
+	p := &place{Server: server, admin: redis.NewClient(&redis.Options{Addr: server.Addr(), MaintNotificationsConfig: row.Plain()})}
 	addr := server.Addr()
 	if a.through {
 		if p.link, err = wire.New(addr); err != nil {
@@ -112,7 +112,7 @@ func (p *place) meanwhile(f func(ctx context.Context, rdb *redis.Client) error) 
 	var stop context.CancelFunc
 	begin = func(ctx context.Context) error {
 		ctx, stop = context.WithCancel(ctx)
-		rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), ReadTimeout: time.Minute, MaxRetries: -1, PoolSize: row.PoolSize})
+		rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), ReadTimeout: time.Minute, MaxRetries: -1, MaintNotificationsConfig: row.Plain()})
 		go func() {
 			err := f(ctx, rdb)
 			_ = rdb.Close() // nothing is under way

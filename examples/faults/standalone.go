@@ -39,6 +39,7 @@ func process() []row.Fault {
 		{Name: "F2/open", What: "killed, limits open", Open: killed, Gate: gate.Config{Failure: middleware.FailOpen}},
 		{Name: "F3", What: "hung, limits closed", Open: hung},
 		{Name: "F3/open", What: "hung, limits open", Open: hung, Gate: gate.Config{Failure: middleware.FailOpen}},
+		{Name: "F3/off", What: "hung, limits off by the kill switch", Open: hung, Off: true},
 		{Name: "F3/defaults", What: "hung, client with defaults", Open: alone{client: row.Default, fault: func(p *place) (inject, heal action) {
 			return func(context.Context) error { return p.Pause() }, func(context.Context) error { return p.Resume() }
 		}}.open},

@@ -39,7 +39,7 @@ type Config struct {
 	// Verifier and Limiter are options of theirs.
 	Verifier []authkey.Option
 	Limiter  []ratelimit.Option
-	// Limit is of each project and hour; zero is Limit.
+	// Limit is of each project in 30 days; zero is Limit.
 	Limit int64
 }
 
@@ -59,11 +59,14 @@ const (
 	fieldProject = "X-Project" // whom the handler must see
 )
 
+// window is so long that what was counted weighs as much when it is read, also where the window has rolled in between.
+const window = 30 * 24 * time.Hour
+
 // policies of the routes.
 func policies(r Route, limit int64) []ratelimit.Policy {
-	all := []ratelimit.Policy{ratelimit.PerHour(limit)}
+	all := []ratelimit.Policy{ratelimit.Per(limit, window)}
 	if r == Each {
-		all = append(all, ratelimit.PerHour(Limit).Named("call").By("call"))
+		all = append(all, ratelimit.Per(Limit, window).Named("call").By("call"))
 	}
 	return all
 }
@@ -75,6 +78,7 @@ type Gate struct {
 
 	handler http.Handler
 	handled atomic.Int64
+	causes  causes
 }
 
 // New returns a service on a client, which stays the caller's to close.
@@ -90,7 +94,7 @@ func New(rdb redis.UniversalClient, c Config) (*Gate, error) {
 		return nil, fmt.Errorf("gate: %w", err)
 	}
 	g.Limiter, g.Usage = limiter, usage
-	auth, mux := middleware.Authenticate(verifier), http.NewServeMux()
+	auth, mux := middleware.Authenticate(verifier, middleware.WithObserver(&g.causes)), http.NewServeMux()
 	for _, r := range []Route{Shared, Each} {
 		limited := auth.RateLimit(limiter, policies(r, c.Limit)...).OnFailure(c.Failure)
 		if r == Each {
@@ -112,6 +116,9 @@ func (g *Gate) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(http.StatusOK)
 }
+
+// Causes returns what made steps fail since they were asked for last, each with how often it did.
+func (g *Gate) Causes() string { return g.causes.take() }
 
 // Handled returns how many requests came through.
 func (g *Gate) Handled() int64 { return g.handled.Load() }

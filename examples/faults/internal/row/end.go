@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ func (r *Run) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	err := until(ctx, "rest: goroutines and connections as before", func() bool {
-		return r.goroutines() <= r.base && r.connections(ctx) <= max(r.Baseline, PoolSize)
+		return r.goroutines() <= max(r.base, resting) && r.connections(ctx) <= max(r.Baseline, PoolSize*max(r.Servers, 1))
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %d goroutines, %d before; %d connections, %d before", err, r.goroutines(), r.base, r.connections(ctx), r.Baseline)
@@ -34,7 +35,7 @@ func (r *Run) end(ctx context.Context) error {
 	}
 	err = until(ctx, "end of all goroutines and connections", func() bool { return r.goroutines() == 0 && r.connections(ctx) == 0 })
 	if err != nil {
-		return fmt.Errorf("%w: %d goroutines, %d connections are left", err, r.goroutines(), r.connections(ctx))
+		return fmt.Errorf("%w: %d connections are left, and goroutines:\n%s", err, r.connections(ctx), strings.Join(r.groups(), "\n\n"))
 	}
 	asked := make([]gate.Asked, len(r.Calls))
 	for i := range r.Calls {
@@ -116,17 +117,25 @@ const labelKey = "row"
 
 var library = regexp.MustCompile(`tollgate-go/tollgate/(authkey|ratelimit|lua|middleware|adapters)|redis/go-redis`)
 
-// goroutines counts those of the row that run code of the library or of its client.
-func (r *Run) goroutines() int {
+// resting is how many goroutines a gate has that nobody calls: the one that writes usage.
+const resting = 1
+
+// groups returns those goroutines of the row that run code of the library or of its client, as a profile tells them: those
+// with one stack together.
+func (r *Run) groups() []string {
 	var profile bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
-		return -1
+		return []string{"-1 @ " + err.Error()}
 	}
+	return slices.DeleteFunc(strings.Split(profile.String(), "\n\n"), func(group string) bool {
+		return !strings.Contains(group, strconv.Quote(r.label)) || !library.MatchString(group)
+	})
+}
+
+// goroutines counts those of groups.
+func (r *Run) goroutines() int {
 	sum := 0
-	for group := range strings.SplitSeq(profile.String(), "\n\n") {
-		if !strings.Contains(group, strconv.Quote(r.label)) || !library.MatchString(group) {
-			continue
-		}
+	for _, group := range r.groups() {
 		for line := range strings.Lines(group) {
 			if n, _, ok := strings.Cut(line, " @ "); ok {
 				count, _ := strconv.Atoi(strings.TrimSpace(n))

@@ -64,6 +64,8 @@ type Fault struct {
 	Serves bool
 	// Harmless says that the fault may pass unnoticed; otherwise a row in which no call fails shows nothing, and is wrong.
 	Harmless bool
+	// Off has the limiter be off by its kill switch from before the fault until it is healed.
+	Off bool
 	// Lasts is how long the fault does, at least; zero is a second.
 	Lasts time.Duration
 	// Cancel is when each caller hangs up, from the beginning of the fault; zero: never.
@@ -79,6 +81,9 @@ type Fault struct {
 	LateUnknown bool
 	// NoUsage says that usage cannot be compared, as where a process is killed.
 	NoUsage bool
+	// Play does the whole row by itself, where it is of another kind: it fills in the line, and judges it. Of the other
+	// fields only Name and What are needed then.
+	Play func(ctx context.Context, l *Line) error
 	// Check judges what is special of the row, when all is read.
 	Check func(ctx context.Context, r *Run) error
 }
@@ -90,6 +95,8 @@ type Scene struct {
 	Client func() redis.UniversalClient
 	// Admin reaches Redis past the fault, at the latest when it is healed: keys are issued, counts are read by it.
 	Admin redis.UniversalClient
+	// Servers is how many the client may have a pool of connections to; zero is one.
+	Servers int
 	// Inject begins the fault. With Absent, it is called before the client is made.
 	Inject func(ctx context.Context) error
 	// Heal ends it, and returns when Redis is back: the first success is measured from then.

@@ -84,6 +84,8 @@ type Run struct {
 	tenants *gate.Tenants
 	label   string
 	control *load.Control
+	causes  string // of failures in the fault
+	failing string // and after it, until the first success
 	phase   atomic.Int32
 	healed  atomic.Int64 // when, in nanoseconds since 1970
 	first   atomic.Int64 // success since then
@@ -109,7 +111,11 @@ func (f *Fault) Run(ctx context.Context) (Line, error) {
 	r := &Run{Fault: f, label: f.Name + "#" + strconv.FormatInt(rows.Add(1), 10), Line: Line{Fault: f.Name, What: f.What}}
 	quiet.Do(func() { redis.SetLogger(silent{}) })
 	var err error
-	pprof.Do(ctx, pprof.Labels(labelKey, r.label), func(ctx context.Context) { err = r.run(ctx) })
+	play := r.run
+	if f.Play != nil {
+		play = func(ctx context.Context) error { return f.Play(ctx, &r.Line) }
+	}
+	pprof.Do(ctx, pprof.Labels(labelKey, r.label), func(ctx context.Context) { err = play(ctx) })
 	if err != nil {
 		err = fmt.Errorf("%s, %s: %w", f.Name, f.What, err)
 	}
@@ -165,6 +171,7 @@ func (r *Run) play(ctx context.Context) error {
 	r.phase.Store(int32(broken))
 	began := time.Now()
 	r.Injected = began
+	r.Gate.Limiter.SetOff(r.Off)
 	if !r.Absent {
 		if err := r.Inject(ctx); err != nil {
 			return fmt.Errorf("inject: %w", err)
@@ -177,10 +184,17 @@ func (r *Run) play(ctx context.Context) error {
 	if err := r.Heal(ctx); err != nil {
 		return fmt.Errorf("heal: %w", err)
 	}
+	r.Gate.Limiter.SetOff(false)
 	r.healed.Store(time.Now().UnixNano())
 	r.phase.Store(int32(back))
+	r.causes = r.Gate.Causes()
 	r.Late = load.Quantile(r.control.Late(), 1)
-	return until(ctx, "a success after the fault", func() bool { return r.after.Load() >= leastBack })
+	err := until(ctx, "a success after the fault", func() bool { return r.first.Load() > 0 })
+	r.failing = r.Gate.Causes()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, r.failing)
+	}
+	return until(ctx, "calls after the fault", func() bool { return r.after.Load() >= leastBack })
 }
 
 // warm has all connections of the pool made and used, by commands that run at the same time: one that was never used is

@@ -69,7 +69,7 @@ func (g *Group) start(ctx context.Context) (err error) {
 	}
 	for i := range sentinels {
 		file := filepath.Join(g.dir, fmt.Sprintf("%d.conf", i))
-		text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]s 2\nsentinel down-after-milliseconds %[1]s %[3]d\nsentinel failover-timeout %[1]s 3000\n",
+		text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]s 2\nsentinel down-after-milliseconds %[1]s %[3]d\nsentinel failover-timeout %[1]s 15000\n",
 			Name, g.data[0].Port(), DownAfter.Milliseconds())
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return err
@@ -81,8 +81,10 @@ func (g *Group) start(ctx context.Context) (err error) {
 		g.sentinels = append(g.sentinels, server)
 		asked := redis.NewSentinelClient(&redis.Options{Addr: server.Addr()})
 		g.asked = append(g.asked, asked)
-		// They look each tenth of a second at what they look at each 2 and 10 s.
-		cmd := redis.NewStatusCmd(ctx, "sentinel", "debug", "info-period", 100, "publish-period", 100, "slave-reconf-timeout", 1000)
+		// They look each tenth of a second at what they look at each 2 and 10 s, and do not give up for half a minute because
+		// a busy machine let them wait.
+		cmd := redis.NewStatusCmd(ctx, "sentinel", "debug", "info-period", 100, "publish-period", 100, "slave-reconf-timeout", 1000,
+			"tilt-trigger", settleTimeout.Milliseconds(), "tilt-period", 1000)
 		if err := asked.Process(ctx, cmd); err != nil {
 			return err
 		}

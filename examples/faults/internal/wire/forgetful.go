@@ -48,14 +48,23 @@ func NewForgetful(ctx context.Context, server string) (*Forgetful, error) {
 // Addr returns where the proxy listens.
 func (f *Forgetful) Addr() string { return f.listener.Addr().String() }
 
-// Forget names the commands that are answered with NOSCRIPT from now on, in capitals.
+// Forget names the commands that are answered with NOSCRIPT from now on, in capitals, and begins to count.
 func (f *Forgetful) Forget(commands ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forget = map[string]bool{}
+	clear(f.sent)
+	clear(f.forgot)
 	for _, c := range commands {
 		f.forget[c] = true
 	}
+}
+
+// Remember passes on everything again, and counts no more.
+func (f *Forgetful) Remember() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forget = nil
 }
 
 // Forgot returns how many commands of a name were answered with NOSCRIPT.
@@ -117,6 +126,9 @@ func (f *Forgetful) serve(ctx context.Context, client net.Conn) {
 func (f *Forgetful) forgets(command string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.forget == nil {
+		return false
+	}
 	f.sent[command]++
 	if !f.forget[command] {
 		return false
