@@ -22,6 +22,7 @@ type question struct {
 	// what they cost where that is not as usual.
 	stage bool
 	costs []int64
+	local bool // the local share decided it
 }
 
 // limit is the second step: it charges all policies of a stage or none.
@@ -170,10 +171,7 @@ func (a *Admission) decide(ctx context.Context, header http.Header, name Step, q
 	case errors.Is(err, ratelimit.ErrRevoked):
 		return a.revoked(config, err, began)
 	case err != nil:
-		if errors.Is(err, ratelimit.ErrUnavailable) && q.Hold != "" {
-			abandon(l, q.Request, lost)
-		}
-		return a.undecided(ctx, name, l, err, began)
+		return a.failed(ctx, name, q, err, began)
 	case !l.anonymous && a.pending != authkey.NothingPending:
 		if !a.decision.TokenChecked {
 			return a.overlooked(name, l, q.Request, began)

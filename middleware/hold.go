@@ -31,6 +31,7 @@ type admitted struct {
 	request ratelimit.Request // whose Charges may be those of all requests of the stage: see own
 	at      time.Time
 	owned   bool
+	local   bool // by the local share
 }
 
 // own makes the charges the request's own, to be changed.
@@ -47,7 +48,7 @@ func (h *admitted) holds() bool {
 
 // remember keeps what a decision took and holds, and renews what is held from then on.
 func (a *Admission) remember(config *config, q *question, d *ratelimit.Decision) {
-	h := admitted{limit: q.limit, config: config, request: q.Request, at: d.At}
+	h := admitted{limit: q.limit, config: config, request: q.Request, at: d.At, local: q.local}
 	lease := h.mark(d.Results)
 	h.request.Hold, h.request.Token = cmp.Or(d.Hold, h.request.Hold), nil // what was taken is settled, whoever is revoked
 	if lease > 0 && !a.shared {
@@ -96,27 +97,6 @@ func (h *admitted) mark(results []ratelimit.Result) (lease time.Duration) {
 		}
 	}
 	return lease
-}
-
-// lost is how long after a limiter gave no answer its holds are given back: by then what was sent is decided.
-const lost = time.Second
-
-// abandon gives back what a request may hold, after a while, once: its answer was lost, or nobody waits for it.
-// If that fails too, the leases end it.
-func abandon(l *limit, request ratelimit.Request, after time.Duration) {
-	request.Charges, request.Token = slices.Clone(request.Charges), nil
-	for i := range request.Charges {
-		c := &request.Charges[i]
-		if c.Policy.Lease > 0 && !c.AtOnce && c.Held == 0 {
-			c.Held = c.Cost
-		}
-		c.Cost = 0
-	}
-	request.Charges = slices.DeleteFunc(request.Charges, func(c ratelimit.Charge) bool { return c.Held == 0 })
-	if l.holder == nil || len(request.Charges) == 0 {
-		return
-	}
-	time.AfterFunc(after, func() { _, _ = l.holder.Settle(context.Background(), request) })
 }
 
 // held returns the requests that hold something, with those charges alone.
@@ -300,8 +280,11 @@ func (a *Admission) find(policy string, fits func(*ratelimit.Charge) bool) (*adm
 	return nil, 0
 }
 
-// show tells what a limiter said after something was settled or given back.
+// show tells what a limiter said after something was settled or given back; of a local share clients hear nothing.
 func (a *Admission) show(header http.Header, h *admitted, d *ratelimit.Decision) {
+	if h.local {
+		return
+	}
 	a.merge(h.limit, h.config, &h.request, d)
 	a.setFields(header, h.limit, h.config)
 }

@@ -28,6 +28,11 @@ const (
 	// lift the limit. A token whose revocation the limiter had to look up is refused all the same, unless its
 	// authenticator lets it pass (authkey.RevocationPendingOpen).
 	FailOpen
+	// FailLocal asks the limiter for this process's share of the limits, which it knows from memory: a request within it
+	// passes, without RateLimit fields, and any other is refused with 429, as by the limit itself. The limiter has to be a
+	// LocalLimiter, or else that is an error of the stage. Where it has no share either, and for tokens as of FailOpen,
+	// the stage is FailClosed. Admission.Take, Settle and Refund do the same.
+	FailLocal
 )
 
 // Key is what LimitBy limits by: a name, which tells different kinds of keys apart, and how a request
@@ -47,7 +52,8 @@ type limit struct {
 	costs     []CostFunc                   // nil: 1
 	values    []func(*http.Request) string // nil: by identity
 	failure   Failure
-	chosen    bool // failure was, by OnFailure
+	chosen    bool         // failure was, by OnFailure
+	local     LocalLimiter // the limiter, of a stage that is FailLocal
 	anonymous bool
 
 	usual      []ratelimit.Charge // 1 of each policy
@@ -159,7 +165,7 @@ func (l *limit) setCost(policy string, cost CostFunc) error {
 }
 
 func (l *limit) monitor() error {
-	l.failure = FailOpen
+	l.failure, l.local = FailOpen, nil
 	for i := range l.policies {
 		l.policies[i].Monitor = true
 	}
@@ -167,11 +173,15 @@ func (l *limit) monitor() error {
 }
 
 func (l *limit) setFailure(f Failure) error {
-	if f > FailOpen {
+	if f > FailLocal {
 		return fmt.Errorf("middleware: OnFailure(%d) is not known", f)
 	}
-	l.failure, l.chosen = f, true
-	return nil
+	l.failure, l.chosen, l.local = f, true, nil
+	var err error
+	if f == FailLocal {
+		l.local, err = localOf(l.limiter)
+	}
+	return err
 }
 
 // Limited is an authenticated stage with a limit.

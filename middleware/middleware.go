@@ -110,7 +110,8 @@ type Event struct {
 	Request *http.Request
 	// Identity is nil until somebody is authenticated.
 	Identity *authkey.Identity
-	// Decision is set for StepRateLimit, StepTake and StepFailures when there is one.
+	// Decision is set for StepRateLimit, StepTake and StepFailures when there is one. That of a local share comes with an
+	// Err that is ratelimit.ErrUnavailable, also where it refused.
 	Decision *ratelimit.Decision
 	// Status and Size are those of the response, for StepHandler.
 	Status int
@@ -144,5 +145,6 @@ const (
 	OutcomeRefused   Outcome = "refused"   // the caller's fault, or a limit
 	OutcomeMonitored Outcome = "monitored" // let pass, although a monitored policy was exceeded
 	OutcomeOpened    Outcome = "opened"    // let pass, because the limiter failed and the stage is FailOpen
+	OutcomeLocal     Outcome = "local"     // let pass by the local share, because the limiter failed and the stage is FailLocal
 	OutcomeFailed    Outcome = "failed"    // nobody could decide, so it was refused
 )

@@ -104,7 +104,7 @@ func TestLocalGoesByWhatIsKnown(t *testing.T) {
 		return r
 	}
 	warm := of(g.org, "other")
-	g.admit(warm) // one project of the org is enough to know its overrides
+	g.admit(warm)          // one project of the org is enough to know its overrides
 	member(t, rdb, "g", 2) // the other
 	until(t, "two are known", func() bool { return g.limiter.Replicas() == 2 })
 	rdb.ShutdownNoSave(t.Context())

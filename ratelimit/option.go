@@ -30,7 +30,7 @@ type config struct {
 	refusals   time.Duration
 	sealer     *seal.Sealer
 	logger     *slog.Logger // nil: nothing is logged
-	group      string // of processes that share limits; "": nobody told
+	group      string       // of processes that share limits; "": nobody told
 	assume     int
 	heartbeat  time.Duration
 }
