@@ -251,7 +251,7 @@ func (c *Conn) answered(ctx context.Context, b *Batch, cmd onceIntegers) error {
 	}
 	numbers, err := cmd.Result()
 	if err != nil {
-		return err
+		return admitScript.denied(err)
 	}
 	return b.decode(numbers)
 }

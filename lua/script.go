@@ -79,6 +79,9 @@ func (c *Conn) run(ctx context.Context, s script, keys []string, args []any) (an
 		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 			reply, err = c.eval(ctx, "eval", s.source, keys, args)
 		}
+		if err != nil {
+			err = s.denied(err)
+		}
 		return reply, err
 	})
 }
