@@ -81,7 +81,7 @@ func pipelined(ctx context.Context) (*row.Scene, error) {
 		return redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: []string{o.Addr}, PoolSize: o.PoolSize, ClientName: o.ClientName, ContextTimeoutEnabled: o.ContextTimeoutEnabled,
 			MaintNotificationsConfig: o.MaintNotificationsConfig,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout,
+			DialTimeout:              o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout,
 		})
 	}
 	scene.Servers = 2 // the client may know the one by two names

@@ -30,6 +30,7 @@ type Line struct {
 	Late         time.Duration `json:"late"`    // how late the machine was meanwhile, at most
 	First        time.Duration `json:"first"`   // success after the return
 	Baseline     int           `json:"connections"`
+	Causes       string        `json:"causes"` // why calls failed in the fault
 
 	base  int // goroutines
 	wrong []string
@@ -67,7 +68,7 @@ func (r *Run) Judge(ctx context.Context) error {
 	}
 	switch {
 	case r.Serves && l.Failed > 0 && waits*l.Late < gate.Budget: // or the machine alone makes calls fail
-		fault("%d calls failed, and none had to:%s", l.Failed, r.causes)
+		fault("%d calls failed, and none had to:%s", l.Failed, l.Causes)
 	case !r.Serves && !r.Harmless && l.Failed == 0:
 		fault("no call failed: the fault shows nothing")
 	}

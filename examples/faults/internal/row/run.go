@@ -84,8 +84,7 @@ type Run struct {
 	tenants *gate.Tenants
 	label   string
 	control *load.Control
-	causes  string // of failures in the fault
-	failing string // and after it, until the first success
+	failing string // why calls failed after the fault, until the first success
 	phase   atomic.Int32
 	healed  atomic.Int64 // when, in nanoseconds since 1970
 	first   atomic.Int64 // success since then
@@ -187,7 +186,7 @@ func (r *Run) play(ctx context.Context) error {
 	r.Gate.Limiter.SetOff(false)
 	r.healed.Store(time.Now().UnixNano())
 	r.phase.Store(int32(back))
-	r.causes = r.Gate.Causes()
+	r.Causes = r.Gate.Causes()
 	r.Late = load.Quantile(r.control.Late(), 1)
 	err := until(ctx, "a success after the fault", func() bool { return r.first.Load() > 0 })
 	r.failing = r.Gate.Causes()
