@@ -3,11 +3,12 @@ package authkey
 import (
 	"cmp"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
 // entry is a credential of a record as the verifier needs it, with the identity made once. Immutable, but for what used
-// points to.
+// points to, and whether it is distrusted.
 type entry struct {
 	always    bool      // it is good at any time
 	used      *useCell  // nil: nobody wants to know
@@ -17,6 +18,8 @@ type entry struct {
 	suspended bool  // the project is
 	notBefore time.Time
 	revision  int64
+
+	distrusted atomic.Bool // somebody was told that it is stale
 }
 
 func newEntry(r *Record, c *Credential, read time.Time) *entry {

@@ -25,6 +25,7 @@ type Verifier struct {
 	foreign     bool
 	kinds       []Kind
 	timeout     time.Duration
+	grace       time.Duration
 	uses        *Uses    // may be nil
 	rehash      Rehasher // the store, if it is one
 	wantsRehash bool
@@ -36,6 +37,7 @@ type Verifier struct {
 
 	_                                                               [64]byte // each hit writes the next line, and reads the others
 	hits, negativeHits, misses, storeErrors, rehashes, rehashErrors atomic.Uint64
+	graces                                                          atomic.Uint64
 }
 
 // New returns a verifier over a store. It does no I/O and starts nothing. Faults are ErrInvalid, all
@@ -69,7 +71,8 @@ func New(store Store, opts ...Option) (*Verifier, error) {
 
 // Authenticate returns the identity of a key: from the cache, without I/O and without allocation, or by
 // one look-up in the store that all callers with the same key share. State and times are judged on each
-// call; a change in the store is seen within the cache's life, or at once through Refresh.
+// call; a change in the store is seen within the cache's life, or at once through Refresh. What may pass while the store
+// cannot answer WithGrace says.
 //
 // Errors: ErrMalformed, ErrUnknown (also for a wrong secret), ErrRevoked, ErrDisabled, ErrNotYetValid, ErrExpired and
 // ErrSuspended refuse the key. ErrUnavailable says that nobody knows, and wraps the context's error when ctx
@@ -101,11 +104,11 @@ func (v *Verifier) lookUp(ctx context.Context, presented Presented, sum sum) (*I
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	found, err := v.ask(ctx, q)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = found.err
 	}
-	if found.err != nil {
-		return nil, found.err
+	if err != nil {
+		return v.excused(&q.sum, err)
 	}
 	return found.held.judge(v.now())
 }
@@ -113,7 +116,7 @@ func (v *Verifier) lookUp(ctx context.Context, presented Presented, sum sum) (*I
 // Refresh is Authenticate for a caller who was told that held, an identity that this verifier returned
 // for the same key, is stale. It answers with a later epoch if one is cached, without I/O; else with what
 // the store says to a look-up that began after this call. A nil held always asks the store. Errors are
-// those of Authenticate; when the store cannot answer, the stale identity is not handed out again.
+// those of Authenticate; when the store cannot answer, the stale identity is not handed out again, and has no grace.
 func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Identity) (*Identity, error) {
 	if err := v.shaped(presented); err != nil {
 		return nil, err
@@ -127,6 +130,7 @@ func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Ident
 		stale = held.Epoch
 	}
 	called := v.steps.Add(1)
+	v.distrust(&q.sum, stale)
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	for {
@@ -137,6 +141,7 @@ func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Ident
 		v.misses.Add(1)
 		found, err := v.ask(ctx, q)
 		if err != nil {
+			v.distrust(&q.sum, stale) // what a look-up from before the change has put there
 			return nil, err
 		}
 		if e := found.held; e != nil && (e.identity.Epoch > stale || e.state == StateRevoked) {
@@ -146,6 +151,7 @@ func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Ident
 			continue // it may have read before the change; the next one began after that one ended
 		}
 		if found.err != nil {
+			v.distrust(&q.sum, stale)
 			return nil, found.err
 		}
 		return found.fresh.judge(v.now())
@@ -158,16 +164,24 @@ type Stats struct {
 	NegativeHits    uint64 // answered by a cached "unknown"
 	Misses          uint64 // had to ask the store, alone or with others
 	StoreErrors     uint64 // look-ups that the store did not answer
+	Graces          uint64 // passages of what was verified before, because the store did not answer; see WithGrace
 	Throttled       uint64 // look-ups that were not made, see WithUnknownRate
 	Rehashes        uint64 // digests that were replaced by ones under the current pepper; see WithRehash
 	RehashErrors    uint64 // digests that could not be, and are tried again
+	OpenBreakers    int    // servers of the store that are left alone now, where it tells
 	Entries         int    // records cached now, ended ones included
 	NegativeEntries int    // unknown keys remembered now, ended ones included
 }
 
 // Stats returns the verifier's counts. Cheap; the numbers are not of one instant.
 func (v *Verifier) Stats() Stats {
+	open := 0
+	if store, ok := v.store.(interface{ OpenBreakers() int }); ok {
+		open = store.OpenBreakers()
+	}
 	return Stats{
+		Graces:          v.graces.Load(),
+		OpenBreakers:    open,
 		Hits:            v.hits.Load(),
 		NegativeHits:    v.negativeHits.Load(),
 		Misses:          v.misses.Load(),

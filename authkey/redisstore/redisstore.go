@@ -18,12 +18,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/breaker"
 	"github.com/tollgate-go/tollgate/lua/seal"
 )
 
@@ -39,6 +41,7 @@ type Store struct {
 	timeout  time.Duration
 	sealer   *seal.Sealer // nil: nothing is sealed
 	unsealed bool         // what has no seal is read too
+	logger   *slog.Logger // nil: nothing is logged
 	fault    error
 }
 
@@ -94,6 +97,18 @@ func WithUnsealed() Option {
 	})
 }
 
+// WithLogger writes a line when the store leaves a Redis server alone that fails again and again, and one when that
+// answers again: no line for each request, whatever happens. Default: nothing is written.
+func WithLogger(logger *slog.Logger) Option {
+	return option(func(s *Store) error {
+		if logger == nil {
+			return fmt.Errorf("%w: redisstore: WithLogger(nil): want a logger, as slog.Default()", authkey.ErrInvalid)
+		}
+		s.logger = logger
+		return nil
+	})
+}
+
 // New returns a store on a client. It does not dial. What is wrong with its arguments is told by Err and
 // by every method, so that New can stand inside the call of authkey.New, which asks for it.
 func New(rdb redis.UniversalClient, opts ...Option) *Store {
@@ -103,7 +118,6 @@ func New(rdb redis.UniversalClient, opts ...Option) *Store {
 	if err != nil {
 		faults = append(faults, fmt.Errorf("%w: redisstore: %w", authkey.ErrInvalid, err))
 	}
-	s.conn = conn
 	for n, opt := range opts {
 		if opt == nil {
 			faults = append(faults, fmt.Errorf("%w: redisstore: option %d: nil", authkey.ErrInvalid, n))
@@ -111,8 +125,19 @@ func New(rdb redis.UniversalClient, opts ...Option) *Store {
 		}
 		faults = append(faults, opt.apply(s))
 	}
-	s.fault = errors.Join(faults...)
+	if s.fault = errors.Join(faults...); s.fault == nil {
+		s.conn = conn.Guarded(breaker.Log(s.logger, "keys"))
+	}
 	return s
+}
+
+// OpenBreakers returns how many Redis servers the store leaves alone now: after several failures in a row it looks for no
+// key there, but for a probe five times a second, and whoever asks gets authkey.ErrUnavailable at once. Changes go on asking.
+func (s *Store) OpenBreakers() int {
+	if s == nil {
+		return 0
+	}
+	return s.conn.OpenBreakers()
 }
 
 // Err reports what is wrong with the arguments of New; authkey.ErrInvalid. It does no I/O.

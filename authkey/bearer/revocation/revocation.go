@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,6 +33,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/bearer"
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/breaker"
 	"github.com/tollgate-go/tollgate/lua/seal"
 )
 
@@ -53,6 +55,7 @@ type Store struct {
 	lifetime time.Duration
 	timeout  time.Duration
 	sealer   *seal.Sealer
+	logger   *slog.Logger // nil: nothing is logged
 }
 
 var _ bearer.Revocations = (*Store)(nil)
@@ -102,6 +105,18 @@ func WithSealer(sealer *seal.Sealer) Option {
 	})
 }
 
+// WithLogger writes a line when Check leaves a Redis server alone that fails again and again, and one when that answers
+// again: no line for each request, whatever happens. By default nothing is written. Nil is an error.
+func WithLogger(logger *slog.Logger) Option {
+	return optionFunc(func(s *Store) error {
+		if logger == nil {
+			return fmt.Errorf("%w: revocation: WithLogger(nil): want a logger, as slog.Default()", authkey.ErrInvalid)
+		}
+		s.logger = logger
+		return nil
+	})
+}
+
 // New returns a Store on a Redis client. It does not dial. Faults are authkey.ErrInvalid, all joined.
 func New(rdb redis.UniversalClient, opts ...Option) (*Store, error) {
 	s := &Store{lifetime: defaultLifetime, timeout: 50 * time.Millisecond}
@@ -110,7 +125,6 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Store, error) {
 	if err != nil {
 		faults = append(faults, fmt.Errorf("%w: revocation: %w", authkey.ErrInvalid, err))
 	}
-	s.conn = conn
 	for n, opt := range opts {
 		if opt == nil {
 			faults = append(faults, fmt.Errorf("%w: revocation: option %d: nil", authkey.ErrInvalid, n))
@@ -121,8 +135,13 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Store, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
+	s.conn = conn.Guarded(breaker.Log(s.logger, "revocations"))
 	return s, nil
 }
+
+// OpenBreakers returns how many Redis servers Check leaves alone now: after several failures in a row it asks them nothing,
+// but for a probe five times a second, and whoever asks gets authkey.ErrUnavailable at once. Changes go on asking.
+func (s *Store) OpenBreakers() int { return s.conn.OpenBreakers() }
 
 // Lifetime is for how long the longest-lived token that counts is good: as WithLifetime says. No token may be good for
 // longer, which the MaxLifetime of a bearer.Issuer sees to.

@@ -80,6 +80,16 @@ func (c *Cache[V]) Get(sum *Sum, since Since) (value V, age time.Duration, ok bo
 	return n.value, age, true
 }
 
+// Last returns what is held under a sum, ended or not, and how long ago it was true. What ended is the first to make room.
+// No allocation.
+func (c *Cache[V]) Last(sum *Sum, since Since) (value V, age time.Duration, ok bool) {
+	n := c.find(sum)
+	if n == nil {
+		return value, 0, false
+	}
+	return n.value, since(n.from), true
+}
+
 // Holds reports whether something is held under a sum, ended or not.
 func (c *Cache[V]) Holds(sum *Sum) bool { return c.find(sum) != nil }
 
