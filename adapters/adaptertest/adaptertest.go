@@ -63,7 +63,7 @@ func ColonPath(pattern string) string {
 func Run(t *testing.T, adapter Adapter) {
 	t.Helper()
 	for _, scenarios := range [][]scenario{
-		credentials(), sources(), guards(), modes(), budgets(), limits(), candidates(), fields(), costs(), holds(), failures(), networks(),
+		credentials(), sources(), guards(), modes(), budgets(), limits(), candidates(), fields(), costs(), holds(), failures(), shares(), networks(),
 		passages(), usages(), requestIDs(), panics(), routing(), protocol(), restrictions(), cors(),
 		presentations(), challenges(), requirements(), revocations(), anonymous(),
 	} {
