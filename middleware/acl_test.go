@@ -194,6 +194,9 @@ func (s *secured) without(t *testing.T, command string) {
 	if failed == nil && !slices.Contains(slower, command) || !slices.Equal(denied, []string{"+" + command}) {
 		t.Errorf("without +%s: denied %v, error %v; want it denied, and an error", command, denied, failed)
 	}
+	if failed != nil && !strings.Contains(failed.Error(), "+"+command) && !strings.Contains(failed.Error(), "'"+command+"'") {
+		t.Errorf("without +%s: %v; want an error that names it", command, failed)
+	}
 	if errors.Is(failed, errWrong) {
 		t.Errorf("without +%s: %v; want errors that are told, and no wrong decision", command, failed)
 	}
