@@ -68,7 +68,7 @@ func TestTableIsTheModel(t *testing.T) {
 		for range 4 {
 			f.policies = append(f.policies, f.policy())
 		}
-		for range 200 {
+		for range 50 {
 			f.step()
 		}
 	})
