@@ -37,7 +37,7 @@ func naughty() (all []string, known int) {
 	return all, known
 }
 
-// texts has each naughty string in some of the places that a gate reads, those that are known in all of them: as it is in
+// texts has each naughty string in some of the places that a gate reads, those that are known in half of them: as it is in
 // fields, and escaped in the target. What ends a line in a field is a field of its own then, or an end of the head.
 func texts(g *gate) (all []input) {
 	list, known := naughty()
@@ -59,7 +59,7 @@ func texts(g *gate) (all []input) {
 			{"a field", request("GET /plain", "", "X-API-Key: "+g.key, s+": x")},
 		}
 		for j, place := range places {
-			if i < known || (i+j)%5 == 0 {
+			if i < known && (i+j)%2 == 0 || (i+j)%8 == 0 {
 				all = append(all, input{name: fmt.Sprintf("string %d as %s", i, place.name), wire: place.wire})
 			}
 		}
