@@ -140,7 +140,7 @@ type Stats struct {
 	// wrote what is no count; what else they have is exported.
 	Failures map[lua.Class]uint64
 	Due      int // hours of orgs that were due, and are not exported as a whole
-	// Behind is for how long the first of them has been due: the time since its end, without the grace; zero if none is.
+	// Behind is the time since the first of them was over, or since usage came that was late; zero if none is due.
 	Behind time.Duration
 }
 

@@ -133,6 +133,11 @@ func (p *pass) hour(ctx context.Context, hour lua.UsageHour) error {
 		if err != nil {
 			return err
 		}
+		if claim != nil && len(claim.Ranges) > 0 && len(next.Ranges) > 0 && claim.Ranges[0] == next.Ranges[0] {
+			err := fmt.Errorf("%w: what was settled of the hour %d of org %.128q is claimed anew", lua.ErrReply, hour.Hour, hour.Org)
+			p.unanswered(err)
+			return err
+		}
 		claim = next
 		for i := range claim.Ranges {
 			p.events = append(p.events, newEvent(p.source, hour, &claim.Ranges[i]))

@@ -59,9 +59,9 @@ type Report struct {
 	Rows  []Row // of the hours that have usage, in their order
 	Total Row
 	// Of the Processes of the query: units that meters were given, but for calls that were invalid. Each that is Admitted
-	// is Flushed, which makes it metered, or Pending, or Dropped. Replayed are what other processes had pending when they
-	// died, and are metered too.
-	Admitted, Flushed, Pending, Dropped, Replayed uint64
+	// is Flushed, which makes it metered, or Pending, or Dropped. What a process replays from the journal of another is
+	// metered too, and Admitted by that other.
+	Admitted, Flushed, Pending, Dropped uint64
 }
 
 const (
@@ -174,7 +174,6 @@ func (r *Report) total() {
 
 func (r *Report) add(s *meter.Stats) {
 	r.Admitted += s.Flushed + s.Pending + s.Dropped
-	r.Replayed += s.Replayed
 	r.Flushed += s.Flushed
 	r.Pending += s.Pending
 	r.Dropped += s.Dropped
@@ -190,9 +189,9 @@ func (r Report) String() string {
 	}
 	r.Total.write(table, "total")
 	_ = table.Flush() // a Builder takes all
-	if r.Admitted+r.Replayed > 0 {
-		_, _ = fmt.Fprintf(&text, "admitted %d = flushed %d + pending %d + dropped %d; replayed %d\n",
-			r.Admitted, r.Flushed, r.Pending, r.Dropped, r.Replayed)
+	if r.Admitted > 0 {
+		_, _ = fmt.Fprintf(&text, "admitted %d = flushed %d + pending %d + dropped %d\n",
+			r.Admitted, r.Flushed, r.Pending, r.Dropped)
 	}
 	return text.String()
 }
