@@ -288,7 +288,10 @@ func (s surface) export(ctx context.Context) error {
 		return err
 	}
 	_, err1 := conn.DueUsage(ctx, bucket.Of(s.org), 0, 0, 10)
-	_, err2 := conn.ClaimUsage(ctx, lua.UsageHour{Org: s.org, Hour: hour}, nil, 10)
+	claim, err2 := conn.ClaimUsage(ctx, lua.UsageHour{Org: s.org, Hour: hour}, nil, 10)
+	if err2 == nil {
+		_, err2 = conn.SettleUsage(ctx, claim)
+	}
 	return errors.Join(err1, err2)
 }
 
