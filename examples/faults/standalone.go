@@ -33,12 +33,15 @@ func process() []row.Fault {
 	hung := alone{fault: func(p *place) (inject, heal action) {
 		return func(context.Context) error { return p.Pause() }, func(context.Context) error { return p.Resume() }
 	}}.open
+	local := gate.Config{Failure: middleware.FailLocal, Limiter: []ratelimit.Option{ratelimit.WithReplicas("faults", 1)}}
 	return []row.Fault{
 		{Name: "F1", What: "absent at start", Open: killed, Absent: true},
 		{Name: "F2", What: "killed, limits closed", Open: killed},
 		{Name: "F2/open", What: "killed, limits open", Open: killed, Gate: gate.Config{Failure: middleware.FailOpen}},
+		{Name: "F2/local", What: "killed, local share of limits", Open: killed, Gate: local},
 		{Name: "F3", What: "hung, limits closed", Open: hung},
 		{Name: "F3/open", What: "hung, limits open", Open: hung, Gate: gate.Config{Failure: middleware.FailOpen}},
+		{Name: "F3/local", What: "hung, local share of limits", Open: hung, Gate: local},
 		{Name: "F3/off", What: "hung, limits off by the kill switch", Open: hung, Off: true},
 		{Name: "F3/defaults", What: "hung, client with defaults", Open: alone{client: row.Default, fault: func(p *place) (inject, heal action) {
 			return func(context.Context) error { return p.Pause() }, func(context.Context) error { return p.Resume() }

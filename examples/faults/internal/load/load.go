@@ -12,11 +12,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Crowd is callers that call again and again.
+// Crowd is callers that call again and again. Safe for concurrent use.
 type Crowd struct {
+	pause atomic.Int64
 	stop  context.CancelFunc
 	group sync.WaitGroup
 }
@@ -25,16 +27,22 @@ type Crowd struct {
 // is not broken off by Stop: its context is ctx.
 func Start(ctx context.Context, callers int, pause time.Duration, call func(ctx context.Context)) *Crowd {
 	c := &Crowd{}
+	c.pause.Store(int64(pause))
 	var until context.Context
 	until, c.stop = context.WithCancel(ctx)
 	for range callers {
 		c.group.Go(func() {
-			for wait(until, time.Duration((0.5+rand.Float64())*float64(pause))) { //nolint:gosec // a pause is no secret
+			for wait(until, time.Duration((0.5+rand.Float64())*float64(c.pause.Load()))) { //nolint:gosec // a pause is no secret
 				call(ctx)
 			}
 		})
 	}
 	return c
+}
+
+// Slow doubles the pause, and returns what it is now.
+func (c *Crowd) Slow() time.Duration {
+	return time.Duration(c.pause.Add(c.pause.Load()))
 }
 
 // wait returns false where the context ended first.

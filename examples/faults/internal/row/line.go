@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tollgate-go/tollgate/examples/faults/internal/gate"
+	"github.com/tollgate-go/tollgate/middleware"
 )
 
 // Line is what is told of a row.
@@ -59,6 +60,9 @@ func (r *Run) Judge(ctx context.Context) error {
 	}
 	if l.Lost > allowed || l.Counted < l.Acknowledged-allowed {
 		fault("counted %d, acknowledged %d: %d lost, %d may be", l.Counted, l.Acknowledged, l.Lost, allowed)
+	}
+	if opens := r.Fault.Gate.Failure != middleware.FailClosed || r.Off; opens != (l.Opened > 0) {
+		fault("%d calls passed that nobody counted; may they: %t", l.Opened, opens)
 	}
 	if l.Limited > 0 || l.Unknown > 0 && !r.LateUnknown {
 		fault("%d calls were told 429 and %d 401", l.Limited, l.Unknown)

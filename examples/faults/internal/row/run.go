@@ -22,6 +22,7 @@ import (
 const (
 	callers   = 200
 	pause     = 120 * time.Millisecond
+	mostPause = 2 * time.Second
 	leastWell = 400  // calls before the fault
 	least     = 1000 // calls in it
 	leastBack = 200  // calls after the first success
@@ -90,6 +91,7 @@ type Run struct {
 	first   atomic.Int64 // success since then
 	after   atomic.Int64 // calls that ended since the first success
 	next    atomic.Int64
+	failed  atomic.Int64 // calls that were not acknowledged
 
 	mu     sync.Mutex
 	counts [back + 1]int
@@ -162,7 +164,7 @@ func (r *Run) play(ctx context.Context) error {
 	crowd := load.Start(ctx, callers, pause, r.call)
 	defer crowd.Stop()
 	if !r.Absent {
-		if err := until(ctx, "calls while all is well", func() bool { return r.made(well) >= leastWell }); err != nil {
+		if err := r.settle(ctx, crowd); err != nil {
 			return err
 		}
 	}
@@ -194,6 +196,19 @@ func (r *Run) play(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", err, r.failing)
 	}
 	return until(ctx, "calls after the fault", func() bool { return r.after.Load() >= leastBack })
+}
+
+// settle waits until the machine carries the load: where calls fail although all is well, callers slow down.
+func (r *Run) settle(ctx context.Context, crowd *load.Crowd) error {
+	for {
+		before, failed := r.made(well), r.failed.Load()
+		if err := until(ctx, "calls while all is well", func() bool { return r.made(well) >= before+leastWell }); err != nil {
+			return err
+		}
+		if r.failed.Load()-failed <= leastWell/100 || crowd.Slow() > mostPause {
+			return nil
+		}
+	}
 }
 
 // warm has all connections of the pool made and used, by commands that run at the same time: one that was never used is
@@ -288,6 +303,9 @@ func (r *Run) note(m *Made, wrong string) {
 	now := time.Now()
 	if healed := r.healed.Load(); m.Outcome == Acknowledged && healed > 0 {
 		r.first.CompareAndSwap(0, now.UnixNano())
+	}
+	if m.Outcome != Acknowledged {
+		r.failed.Add(1)
 	}
 	if r.first.Load() > 0 {
 		r.after.Add(1)
