@@ -56,6 +56,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	c.candidates.Describe(to)
 	c.superseded.requests.Describe(to)
 	describeExporters(to)
+	describeDegraded(to)
 	for _, d := range []*prometheus.Desc{
 		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, remembered, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
@@ -77,6 +78,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	c.collectServers(to)
 	c.collectVerifiers(to)
 	c.collectLimiters(to)
+	c.collectDegraded(to)
 	c.collectMeters(to)
 	c.collectExporters(to)
 	c.issuers.collect(to)

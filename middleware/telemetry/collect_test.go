@@ -30,14 +30,19 @@ type meterStats meter.Stats
 
 func (s meterStats) Stats() meter.Stats { return meter.Stats(s) }
 
+type openBreakers int
+
+func (n openBreakers) OpenBreakers() int { return int(n) }
+
 func full() []telemetry.Option {
 	return []telemetry.Option{
-		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Throttled: 18, Rehashes: 19, RehashErrors: 21, Entries: 5, NegativeEntries: 6}),
-		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Refused: 23, Orgs: 10, Monitored: true, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
+		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Throttled: 18, Rehashes: 19, RehashErrors: 21, Graces: 24, OpenBreakers: 25, Entries: 5, NegativeEntries: 6}),
+		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Refused: 23, Orgs: 10, Monitored: true, Off: true, OpenBreakers: 26, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
 		telemetry.WithMeter(meterStats{
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
 			Failures: map[lua.Class]uint64{lua.ClassTimeout: 15, lua.ClassConfig: 16},
 		}),
+		telemetry.WithBreakers("revocations", openBreakers(27)),
 		telemetry.WithRedis(&server{text: "maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\nevicted_keys:17\r\n"}),
 	}
 }
@@ -45,6 +50,11 @@ func full() []telemetry.Option {
 func TestCollectSources(t *testing.T) {
 	t.Parallel()
 	const want = `
+# HELP tollgate_breaker_open Redis servers that a part of the gate leaves alone now, because they failed again and again.
+# TYPE tollgate_breaker_open gauge
+tollgate_breaker_open{part="keys"} 25
+tollgate_breaker_open{part="limits"} 26
+tollgate_breaker_open{part="revocations"} 27
 # HELP tollgate_cache_entries Entries in a cache now.
 # TYPE tollgate_cache_entries gauge
 tollgate_cache_entries{cache="keys"} 5
@@ -52,6 +62,7 @@ tollgate_cache_entries{cache="overrides"} 10
 tollgate_cache_entries{cache="unknown_keys"} 6
 # HELP tollgate_cache_lookups_total Look-ups in a cache, by result.
 # TYPE tollgate_cache_lookups_total counter
+tollgate_cache_lookups_total{cache="keys",result="grace"} 24
 tollgate_cache_lookups_total{cache="keys",result="hit"} 1
 tollgate_cache_lookups_total{cache="keys",result="miss"} 3
 tollgate_cache_lookups_total{cache="keys",result="negative_hit"} 2
@@ -63,6 +74,9 @@ tollgate_limit_remembered_refusals_total 23
 # HELP tollgate_limiters_monitored Limiters that refuse nobody, because SetMonitor is on.
 # TYPE tollgate_limiters_monitored gauge
 tollgate_limiters_monitored 1
+# HELP tollgate_limiters_off Limiters that decide nothing, because SetOff is on.
+# TYPE tollgate_limiters_off gauge
+tollgate_limiters_off 1
 # HELP tollgate_overrides_ending Overrides that are active and end within a time, of the orgs in memory.
 # TYPE tollgate_overrides_ending gauge
 tollgate_overrides_ending{within="1d"} 2
@@ -189,13 +203,13 @@ func TestRegister(t *testing.T) {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true, "within": true, "policy": true, "candidate": true, "verdict": true, "issuer": true, "state": true}; !allowed[l.GetName()] {
+				if allowed := map[string]bool{"step": true, "outcome": true, "code": true, "endpoint": true, "class": true, "cache": true, "result": true, "eviction": true, "within": true, "policy": true, "part": true, "candidate": true, "verdict": true, "issuer": true, "state": true}; !allowed[l.GetName()] {
 					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
 				}
 			}
 		}
 	}
-	if len(families) != 29 {
-		t.Errorf("%d metrics, want 29", len(families))
+	if len(families) != 31 {
+		t.Errorf("%d metrics, want 31", len(families))
 	}
 }

@@ -24,6 +24,7 @@ type config struct {
 	meters       []stats[meter.Stats]
 	exporters    []stats[export.Stats]
 	servers      []*servers
+	breakers     []breakers
 	issuers      *issuers
 }
 

@@ -24,6 +24,8 @@
 //	tollgate_stale_answers_total                          answers of Redis that a change had made old
 //	tollgate_candidate_decisions_total{policy,candidate,verdict}  what a candidate makes of decisions, see below
 //	tollgate_superseded_credential_requests_total{credential}  who still uses an outgoing credential, see below
+//	tollgate_breaker_open{part}                           Redis servers that are left alone, for they failed: keys, limits
+//	tollgate_limiters_off                                 limiters with SetOff on: they decide nothing
 //	tollgate_limiters_monitored                           limiters with SetMonitor on: they refuse nobody
 //	tollgate_overrides_ending{within}                     overrides to renew or let go: 1h, 1d, 7d, see below
 //	tollgate_usage_recorded_units_total                   units that the meter took in
