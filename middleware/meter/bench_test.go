@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"crypto/rand"
 	"fmt"
 	"testing"
 	"time"
@@ -12,7 +13,8 @@ import (
 // the clock is read besides, as a request does.
 func BenchmarkRecord(b *testing.B) {
 	for _, orgs := range []int{1, 1000} {
-		m := start(nil, &book{}, defaults())
+		m := build(nil, &book{}, defaults(), rand.Text())
+		m.start()
 		defer func() { _ = m.Close(b.Context()) }()
 		all := make([]string, orgs)
 		for i := range all {

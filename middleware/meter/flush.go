@@ -1,12 +1,9 @@
 package meter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +17,6 @@ const workers = 8
 
 // run writes what is pending at each interval, until ctx ends.
 func (m *Meter) run(ctx context.Context) {
-	defer close(m.stopped)
 	tick := time.NewTicker(m.interval)
 	defer tick.Stop()
 	for {
@@ -52,7 +48,8 @@ func (m *Meter) Flush(ctx context.Context) error {
 
 // Close ends recording, and writes what is pending, again and again, until all is written or refused, or
 // ctx ends: give it a deadline. The error is ErrNotFlushed and tells how many units are lost if the
-// process ends now. To close it again is harmless, and tries once more to write what is left.
+// process ends now, unless there is a journal: it is removed when all is written, and has what is left else. To close it
+// again is harmless, and tries once more to write what is left.
 func (m *Meter) Close(ctx context.Context) error {
 	for i := range m.shards {
 		s := &m.shards[i]
@@ -62,7 +59,18 @@ func (m *Meter) Close(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	m.stop()
-	<-m.stopped // soon: its context has ended
+	m.loops.Wait() // soon: their context has ended
+	err := m.drain(ctx)
+	if err == nil {
+		_ = m.journal.Remove() // what fails is in the Stats, and is settled wherever it is found
+	} else {
+		m.writeJournal(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+// drain writes what is pending, again and again.
+func (m *Meter) drain(ctx context.Context) error {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := m.Flush(ctx)
 		if err == nil || ctx.Err() != nil || errors.Is(err, lua.ErrUsageRefused) {
@@ -158,9 +166,12 @@ func (m *Meter) flushAccount(ctx context.Context, s *shard, a *account) error {
 	return worse(err, m.sendDue(ctx, s, a))
 }
 
-// sendDue sends the batches of an org in their order. It stops at one that Redis did not decide, which is
-// sent again, as it is, before any other.
+// sendDue sends the batches of an org in their order, once they are in the journal. It stops at one that Redis did not
+// decide, which is sent again, as it is, before any other.
 func (m *Meter) sendDue(ctx context.Context, s *shard, a *account) error {
+	if len(a.due) > 0 && m.journal.Commit(ctx) != nil && ctx.Err() != nil {
+		return ctx.Err() // a journal that cannot be written holds up nothing
+	}
 	var refused error
 	for len(a.due) > 0 {
 		err := m.send(ctx, a.due[0])
@@ -182,9 +193,7 @@ func (m *Meter) send(ctx context.Context, batch lua.UsageBatch) error {
 	defer cancel()
 	err := m.ledger.AddUsage(ctx, batch)
 	if err != nil {
-		m.failMu.Lock()
-		m.failures[classify(err)]++
-		m.failMu.Unlock()
+		m.failures.add(classify(err))
 		return fmt.Errorf("usage of org %.128q: %w", batch.Org, err)
 	}
 	return nil
@@ -196,89 +205,4 @@ func classify(err error) lua.Class {
 		return lua.ClassConfig
 	}
 	return lua.Classify(err)
-}
-
-// freeze makes batches of what was added up for an org: each of one hour, numbered in their order. What
-// comes from now on is added up anew.
-func (m *Meter) freeze(s *shard, a *account) {
-	s.mu.Lock()
-	units := a.units
-	if len(units) > 0 {
-		a.dueSince = a.since
-	}
-	a.units, a.freezing, a.since = nil, units, time.Time{}
-	s.mu.Unlock()
-	names := slices.SortedFunc(maps.Keys(units), func(x, y name) int { return cmp.Compare(x.hour, y.hour) })
-	for len(names) > 0 {
-		hour, n := names[0].hour, 0
-		for n < min(len(names), lua.MaxUsageEntries) && names[n].hour == hour {
-			n++
-		}
-		a.due = append(a.due, lua.UsageBatch{
-			Org: a.org, Hour: hour, Process: m.process, Number: m.batches.Add(1),
-			Entries: s.take(units, names[:n]), Keep: m.retention,
-		})
-		names = names[n:]
-	}
-	s.mu.Lock()
-	a.freezing = nil
-	s.mu.Unlock()
-}
-
-// take empties some of the cells that are freezing. Few at a time, since whoever records waits for the shard.
-func (s *shard) take(units map[name]*cell, names []name) []lua.UsageEntry {
-	entries := make([]lua.UsageEntry, len(names))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, n := range names {
-		entries[i] = lua.UsageEntry{UsageName: n.UsageName, Units: units[n].empty()}
-		s.frozen += uint64(entries[i].Units)
-	}
-	return entries
-}
-
-// flushed takes off the first batch of an org, which Redis has.
-func (m *Meter) flushed(s *shard, a *account) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range a.due[0].Entries {
-		s.flushed += uint64(e.Units)
-		s.frozen -= uint64(e.Units)
-	}
-	m.entries.Add(-int64(len(a.due[0].Entries)))
-	a.shift()
-}
-
-// putBack returns the first batch of an org, which Redis refused, to what is being added up: its units
-// travel under another number next time.
-func (m *Meter) putBack(s *shard, a *account) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a.units == nil {
-		a.units = make(map[name]*cell)
-	}
-	for _, e := range a.due[0].Entries {
-		n := name{a.due[0].Hour, e.UsageName}
-		s.frozen -= uint64(e.Units)
-		held := a.units[n]
-		if held == nil {
-			a.units[n] = newCell(n.hour, e.Units)
-			continue
-		}
-		m.entries.Add(-1)
-		if !held.add(e.Units) {
-			s.dropped += uint64(e.Units)
-			s.spoiled += uint64(e.Units)
-		}
-	}
-	a.since = earliest(a.since, a.dueSince)
-	a.shift()
-}
-
-// shift forgets the first batch. The caller holds the shard.
-func (a *account) shift() {
-	a.due = a.due[1:]
-	if len(a.due) == 0 {
-		a.due, a.dueSince = nil, time.Time{}
-	}
 }

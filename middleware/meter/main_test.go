@@ -2,8 +2,11 @@ package meter
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +20,16 @@ import (
 	"github.com/tollgate-go/tollgate/middleware"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if what := os.Getenv(envChild); what != "" {
+		if err := beChild(what); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	errDown = errors.New("connection refused")
@@ -28,12 +40,15 @@ var (
 type book struct {
 	// before and after are asked for an error before a batch is added and after it; nil is none.
 	before, after func(lua.UsageBatch) error
+	markFault     error // of UsageMark
 
-	mu      sync.Mutex
-	calls   []lua.UsageBatch
-	decided map[string]int64
-	units   map[string]int64 // by org
+	mu               sync.Mutex
+	calls            []lua.UsageBatch
+	decided, refused map[mark]int64
+	units            map[string]int64 // by org
 }
+
+type mark struct{ org, process string }
 
 func (b *book) AddUsage(ctx context.Context, batch lua.UsageBatch) error {
 	b.mu.Lock()
@@ -42,16 +57,26 @@ func (b *book) AddUsage(ctx context.Context, batch lua.UsageBatch) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if b.decided == nil {
+		b.decided, b.refused, b.units = map[mark]int64{}, map[mark]int64{}, map[string]int64{}
+	}
+	of := mark{batch.Org, batch.Process}
+	if b.refused[of] == batch.Number {
+		return lua.ErrUsageRefused
+	}
 	if b.before != nil {
-		if err := b.before(batch); err != nil {
+		err := b.before(batch)
+		if errors.Is(err, lua.ErrUsageRefused) && batch.Number > b.decided[of] {
+			b.decided[of], b.refused[of] = batch.Number, batch.Number
+		} else if errors.Is(err, lua.ErrUsageRefused) {
+			err = nil // it was added before
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if b.decided == nil {
-		b.decided, b.units = map[string]int64{}, map[string]int64{}
-	}
-	if batch.Number > b.decided[batch.Org] {
-		b.decided[batch.Org] = batch.Number
+	if batch.Number > b.decided[of] {
+		b.decided[of] = batch.Number
 		for _, e := range batch.Entries {
 			b.units[batch.Org] += e.Units
 		}
@@ -60,6 +85,15 @@ func (b *book) AddUsage(ctx context.Context, batch lua.UsageBatch) error {
 		return b.after(batch)
 	}
 	return nil
+}
+
+func (b *book) UsageMark(_ context.Context, org, process string) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.markFault != nil {
+		return 0, b.markFault
+	}
+	return b.decided[mark{org, process}], nil
 }
 
 func (b *book) want(t *testing.T, want map[string]int64) {
@@ -81,7 +115,8 @@ func open(t *testing.T, to ledger, opts ...Option) *Meter {
 			t.Fatalf("option: %v", err)
 		}
 	}
-	m := start(nil, to, c)
+	m := build(nil, to, c, rand.Text())
+	m.start()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

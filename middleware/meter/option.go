@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/middleware/meter/journal"
 )
 
 // Option changes a default of New or NewReader. For a Reader only WithTimeout matters.
@@ -22,6 +23,7 @@ type config struct {
 	timeout    time.Duration
 	retention  time.Duration
 	maxPending int
+	journals   *journal.Dir // nil: there are none
 	now        func() time.Time
 }
 
@@ -35,7 +37,7 @@ func defaults() config {
 }
 
 // WithInterval sets how often a Meter writes what is pending: 10 ms to 1 hour, by default 1 second. It is
-// also what a crash loses at most while Redis answers.
+// also what a crash loses at most while Redis answers, where there is no journal.
 func WithInterval(d time.Duration) Option {
 	return optionFunc(func(c *config) error {
 		c.interval = d
@@ -69,6 +71,25 @@ func WithMaxPending(n int) Option {
 			return fmt.Errorf("%w option: WithMaxPending(%d) must be 1 to 10000000", ErrInvalid, n)
 		}
 		c.maxPending = n
+		return nil
+	})
+}
+
+// WithJournal keeps what is pending on disk too, in a file of a directory, so that it outlives the process; by default
+// there is no journal. It is written every 100 ms, with a batch before that is sent, and with its verdict after. Stats
+// tells what a crash would lose (LossBound). A Meter that starts later with the same directory, on the same machine,
+// writes to Redis what processes that died have left there, under their names, so that what Redis has already is
+// dropped. It looks for that when it starts and every minute.
+//
+// Give each service and each Redis a directory of its own, on a local disk; package journal tells the rest. What was left
+// more than a week ago cannot be told from what Redis has: it is not written, see Stats.Unsure. A disk that is full ends
+// nothing: what cannot be kept is kept in memory alone, and Stats tells. A disk that hangs holds up writing to Redis,
+// and no request. In memory it takes about as much again as what is pending.
+func WithJournal(dir string, opts ...journal.Option) Option {
+	return optionFunc(func(c *config) (err error) {
+		if c.journals, err = journal.In(dir, opts...); err != nil {
+			return fmt.Errorf("%w option: WithJournal: %w", ErrInvalid, err)
+		}
 		return nil
 	})
 }

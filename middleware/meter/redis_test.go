@@ -23,6 +23,7 @@ type wire struct {
 	down atomic.Bool // nothing can be sent, and nobody connects
 	lose atomic.Bool // what a script answers is lost, and its connection with it
 	lost atomic.Int64
+	loss func() // called when one is lost, if it is not nil
 }
 
 func (w *wire) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -52,6 +53,9 @@ func (c *faultyConn) Read(p []byte) (int, error) {
 	// Redis answered, so the script has run. NOSCRIPT proves the contrary and is let through.
 	if err == nil && c.script.Load() && c.wire.lose.Load() && !bytes.Contains(p[:n], []byte("NOSCRIPT")) {
 		c.wire.lost.Add(1)
+		if c.wire.loss != nil {
+			c.wire.loss()
+		}
 		_ = c.Close()
 		return 0, io.ErrUnexpectedEOF
 	}

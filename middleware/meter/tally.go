@@ -14,6 +14,8 @@ import (
 type cell struct {
 	hour  int64
 	units atomic.Int64
+	// journaled is how many units of it the journal was told of. It is the shard's.
+	journaled int64
 }
 
 func newCell(hour, units int64) *cell {
@@ -38,6 +40,12 @@ func (c *cell) add(units int64) bool {
 // empty takes all units, for good.
 func (c *cell) empty() int64 { return c.units.Swap(0) }
 
+// journal returns the units that the journal is to have of the cell. The caller holds the shard, and tells it.
+func (c *cell) journal(n lua.UsageName) lua.UsageEntry {
+	c.journaled = c.units.Load()
+	return lua.UsageEntry{UsageName: n, Units: c.journaled}
+}
+
 // sum returns the units of some cells.
 func sum(cells map[name]*cell) (all uint64) {
 	for _, c := range cells {
@@ -51,7 +59,9 @@ func sum(cells map[name]*cell) (all uint64) {
 func (s *shard) retire() {
 	for _, a := range s.accounts {
 		for n, c := range a.units {
-			a.units[n] = newCell(n.hour, c.empty())
+			fresh := newCell(n.hour, c.empty())
+			fresh.journaled = c.journaled
+			a.units[n] = fresh
 		}
 	}
 }

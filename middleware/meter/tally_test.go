@@ -28,7 +28,7 @@ func (b *book) hours() map[int64]int64 {
 	defer b.mu.Unlock()
 	all, seen := map[int64]int64{}, map[int64]bool{}
 	for _, batch := range b.calls {
-		if batch.Number > b.decided[batch.Org] || seen[batch.Number] {
+		if batch.Number > b.decided[mark{batch.Org, batch.Process}] || seen[batch.Number] {
 			continue
 		}
 		seen[batch.Number] = true
