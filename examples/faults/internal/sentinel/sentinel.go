@@ -44,21 +44,22 @@ type Group struct {
 }
 
 // Start runs empty servers, and returns when the Sentinels know each other, the master and its replica. Call Close when
-// it is not needed any more. Errors: proc.ErrMissing, the context's, or what a server said.
-func Start(ctx context.Context) (*Group, error) {
+// it is not needed any more. The arguments follow those of the master and the replica. Errors: proc.ErrMissing, the
+// context's, or what a server said.
+func Start(ctx context.Context, args ...string) (*Group, error) {
 	g := &Group{}
-	if err := g.start(ctx); err != nil {
+	if err := g.start(ctx, args); err != nil {
 		g.Close()
 		return nil, fmt.Errorf("sentinel: %w", err)
 	}
 	return g, nil
 }
 
-func (g *Group) start(ctx context.Context) (err error) {
+func (g *Group) start(ctx context.Context, args []string) (err error) {
 	if g.dir, err = os.MkdirTemp("", "faults-sentinel-"); err != nil {
 		return err
 	}
-	args := []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}
+	args = append([]string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}, args...)
 	for range 2 {
 		server, err := proc.Start(ctx, proc.Config{Args: args})
 		if err != nil {
