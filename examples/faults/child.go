@@ -94,7 +94,7 @@ func (o *orders) request() ratelimit.Request {
 
 func (o *orders) obey(ctx context.Context, out *json.Encoder) error {
 	rdb := redis.NewClient(row.Small(o.Redis))
-	defer rdb.Close()
+	defer func() { _ = rdb.Close() }() // nothing is under way
 	switch o.Do {
 	case "decide":
 		return o.decide(ctx, rdb, out)

@@ -197,7 +197,7 @@ func apart(ctx context.Context, l *row.Line) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	var faults []error
 	for i, shift := range []time.Duration{time.Hour, -time.Hour, 0} {
 		home := fmt.Sprintf("%s/%d", dir, i)

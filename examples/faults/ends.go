@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -32,7 +31,7 @@ func ends() []row.Fault {
 			if err != nil {
 				return err
 			}
-			defer os.RemoveAll(dir)
+			defer func() { _ = os.RemoveAll(dir) }()
 			return killed(ctx, l, dir)
 		}},
 	}
@@ -47,46 +46,6 @@ const (
 	journalBound = 100 * time.Millisecond // of one that has
 	lateBound    = time.Second / 2        // how late a busy machine may begin to write
 )
-
-// customers call a service over HTTP.
-type customers struct {
-	client http.Client
-	url    string
-	key    string
-
-	mu           sync.Mutex
-	acknowledged []time.Time // when each answer came
-	ambiguous    []time.Time
-	others       map[int]int64 // by status
-}
-
-func (c *customers) call(ctx context.Context) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, http.NoBody)
-	if err != nil {
-		return
-	}
-	r.Header.Set("X-Api-Key", c.key)
-	answer, err := c.client.Do(r)
-	if err == nil {
-		_ = answer.Body.Close() // it is empty
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case err != nil:
-		c.ambiguous = append(c.ambiguous, time.Now())
-	case answer.StatusCode == http.StatusOK:
-		c.acknowledged = append(c.acknowledged, time.Now())
-	default:
-		c.others[answer.StatusCode]++
-	}
-}
-
-func (c *customers) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.acknowledged)
-}
 
 // busy is a service under load, and the Redis that it has.
 type busy struct {

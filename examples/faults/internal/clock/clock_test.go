@@ -46,7 +46,7 @@ func (p *teller) shift() (time.Duration, time.Duration) {
 	if err := errors.Join(err1, err2); err != nil {
 		p.Fatal(err)
 	}
-	return time.UnixMicro(micros).Sub(time.Now()).Round(time.Second), time.Duration(millis) * time.Millisecond
+	return time.Until(time.UnixMicro(micros)).Round(time.Second), time.Duration(millis) * time.Millisecond
 }
 
 func TestGoProgramObeys(t *testing.T) {

@@ -162,7 +162,7 @@ func (c *Cluster) settled(ctx context.Context, n *Node, living []*Node) (bool, e
 
 // owners returns who owns which slots, as a node sees it, and whether all of them have a replica that has something.
 func (n *Node) owners(ctx context.Context) (owners string, paired bool, err error) {
-	ranges, err := n.rdb.ClusterSlots(ctx).Result()
+	ranges, err := n.rdb.ClusterSlots(ctx).Result() //nolint:staticcheck // what clients ask for, and Redis 6.2 has it
 	byStart := make(map[int]string, len(ranges))
 	paired = true
 	for _, r := range ranges {
@@ -203,7 +203,7 @@ func (c *Cluster) Slot(ctx context.Context, key string) (int, error) {
 }
 
 func (c *Cluster) ownerOf(ctx context.Context, slot int) (master, replica *Node, err error) {
-	ranges, err := c.living()[0].rdb.ClusterSlots(ctx).Result()
+	ranges, err := c.living()[0].rdb.ClusterSlots(ctx).Result() //nolint:staticcheck // as in owners
 	for _, r := range ranges {
 		if slot < r.Start || slot > r.End {
 			continue
