@@ -34,6 +34,11 @@ var (
 	dropped       = describe("tollgate_usage_dropped_units_total", "Units of usage that were lost.")
 	invalid       = describe("tollgate_usage_invalid_records_total", "Records of usage that were out of bounds.")
 	pending       = describe("tollgate_usage_pending_units", "Units of usage that are not written yet.")
+	journaled     = describe("tollgate_usage_journaled_units", "Units of usage that are not written to Redis yet and are in the journal.")
+	replayed      = describe("tollgate_usage_replayed_units_total", "Units of usage of processes that died, written to Redis from their journals.")
+	unsure        = describe("tollgate_usage_unsure_units_total", "Units of usage in journals that were set aside, since Redis may have them.")
+	journalErrors = describe("tollgate_usage_journal_errors_total", "Times that a journal of usage could not be written, read or removed.")
+	lossBound     = describe("tollgate_usage_loss_bound_seconds", "How far back the usage reaches that a crash now would lose.")
 	names         = describe("tollgate_usage_pending_names", "Distinct names of usage that are not written yet.")
 	issuerFetches = describe("tollgate_issuer_fetches_total", "Fetches of the keys of an issuer that ended, by result.", "issuer", "result")
 	issuerSpent   = describe("tollgate_issuer_fetch_seconds_total", "Time that fetches of the keys of an issuer took.", "issuer")
@@ -60,6 +65,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, remembered, stale, monitored, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
+		journaled, replayed, unsure, journalErrors, lossBound,
 		issuerFetches, issuerSpent, issuerMissing, issuerStale, issuerSets, issuerKeys, issuerAge,
 	} {
 		to <- d
@@ -156,9 +162,25 @@ func (c *Collector) collectMeters(to chan<- prometheus.Metric) {
 	to <- gauge(pending, float64(waiting))
 	to <- gauge(names, float64(distinct))
 	to <- gauge(oldest, age.Seconds())
+	c.collectJournals(to)
 	for class, n := range failures {
 		to <- count(redisErrors, n, flushStep, string(class))
 	}
+}
+
+func (c *Collector) collectJournals(to chan<- prometheus.Metric) {
+	var kept, again, doubt, faults uint64
+	var bound time.Duration
+	for _, m := range c.meters {
+		s := m.Stats()
+		kept, again, doubt, faults = kept+s.Journaled, again+s.Replayed, doubt+s.Unsure, faults+s.JournalErrors
+		bound = max(bound, s.LossBound)
+	}
+	to <- gauge(journaled, float64(kept))
+	to <- count(replayed, again)
+	to <- count(unsure, doubt)
+	to <- count(journalErrors, faults)
+	to <- gauge(lossBound, bound.Seconds())
 }
 
 func count(desc *prometheus.Desc, n uint64, labels ...string) prometheus.Metric {

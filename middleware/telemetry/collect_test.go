@@ -40,6 +40,7 @@ func full() []telemetry.Option {
 		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Refused: 23, Orgs: 10, Monitored: true, Off: true, OpenBreakers: 26, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
 		telemetry.WithMeter(meterStats{
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
+			LossBound: 100 * time.Millisecond, Journaled: 8, Replayed: 22, Unsure: 24, JournalErrors: 25,
 			Failures: map[lua.Class]uint64{lua.ClassTimeout: 15, lua.ClassConfig: 16},
 		}),
 		telemetry.WithBreakers("revocations", openBreakers(27)),
@@ -117,6 +118,15 @@ tollgate_usage_flushed_units_total 11
 # HELP tollgate_usage_invalid_records_total Records of usage that were out of bounds.
 # TYPE tollgate_usage_invalid_records_total counter
 tollgate_usage_invalid_records_total 13
+# HELP tollgate_usage_journal_errors_total Times that a journal of usage could not be written, read or removed.
+# TYPE tollgate_usage_journal_errors_total counter
+tollgate_usage_journal_errors_total 25
+# HELP tollgate_usage_journaled_units Units of usage that are not written to Redis yet and are in the journal.
+# TYPE tollgate_usage_journaled_units gauge
+tollgate_usage_journaled_units 8
+# HELP tollgate_usage_loss_bound_seconds How far back the usage reaches that a crash now would lose.
+# TYPE tollgate_usage_loss_bound_seconds gauge
+tollgate_usage_loss_bound_seconds 0.1
 # HELP tollgate_usage_oldest_pending_seconds Age of the oldest usage that is not written yet.
 # TYPE tollgate_usage_oldest_pending_seconds gauge
 tollgate_usage_oldest_pending_seconds 1.5
@@ -129,6 +139,12 @@ tollgate_usage_pending_units 9
 # HELP tollgate_usage_recorded_units_total Units of usage that were taken in.
 # TYPE tollgate_usage_recorded_units_total counter
 tollgate_usage_recorded_units_total 20
+# HELP tollgate_usage_replayed_units_total Units of usage of processes that died, written to Redis from their journals.
+# TYPE tollgate_usage_replayed_units_total counter
+tollgate_usage_replayed_units_total 22
+# HELP tollgate_usage_unsure_units_total Units of usage in journals that were set aside, since Redis may have them.
+# TYPE tollgate_usage_unsure_units_total counter
+tollgate_usage_unsure_units_total 24
 `
 	compare(t, newCollector(t, full()...), want)
 }
@@ -209,7 +225,7 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	}
-	if len(families) != 31 {
-		t.Errorf("%d metrics, want 31", len(families))
+	if len(families) != 36 {
+		t.Errorf("%d metrics, want 36", len(families))
 	}
 }

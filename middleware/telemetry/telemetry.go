@@ -32,7 +32,12 @@
 //	tollgate_usage_flushed_units_total                    units that Redis has
 //	tollgate_usage_dropped_units_total                    units that were lost: alert on it
 //	tollgate_usage_invalid_records_total                  calls of Record that were out of bounds
-//	tollgate_usage_pending_units                          what a crash would lose now
+//	tollgate_usage_pending_units                          what Redis has not yet: a crash loses what is not journaled
+//	tollgate_usage_journaled_units                        what of it a journal keeps
+//	tollgate_usage_loss_bound_seconds                     how far back the rest reaches, the most of all meters
+//	tollgate_usage_replayed_units_total                   units of processes that died, from their journals
+//	tollgate_usage_unsure_units_total                     units in journals that were set aside: alert on it
+//	tollgate_usage_journal_errors_total                   faults of journals, as of a full disk: alert on it
 //	tollgate_usage_pending_names                          how much of WithMaxPending is taken
 //	tollgate_usage_oldest_pending_seconds                 how far flushing is behind: alert on it
 //	tollgate_export_events_total                          events of usage that the sink of WithExporter accepted
