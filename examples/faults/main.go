@@ -50,15 +50,16 @@ func rows() []row.Fault {
 func run(ctx context.Context, out io.Writer, name, file string) error {
 	var ledger []row.Line
 	var faults []error
+	// What cannot be written is told by Flush.
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "fault\twhat\tcalls\tacknowledged\tambiguous\tcounted\tlost\tover\tp99.9 added\tmachine\tfirst success\t")
+	_, _ = fmt.Fprintln(table, "fault\twhat\tcalls\tacknowledged\tambiguous\tcounted\tlost\tover\tp99.9 added\tmachine\tfirst success\t")
 	for _, f := range rows() {
 		if base, _, _ := strings.Cut(f.Name, "/"); name != "" && name != f.Name && name != base {
 			continue
 		}
 		line, err := f.Run(ctx)
 		ledger, faults = append(ledger, line), append(faults, err)
-		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t\n", line.Fault, line.What,
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t\n", line.Fault, line.What,
 			line.Calls, line.Acknowledged, line.Ambiguous, line.Counted, line.Lost, line.Over, ms(line.Added), ms(line.Late), ms(line.First))
 	}
 	if len(ledger) == 0 {

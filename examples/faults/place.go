@@ -109,9 +109,7 @@ func inOrder(actions ...action) action {
 // for its end.
 func (p *place) meanwhile(f func(ctx context.Context, rdb *redis.Client) error) (begin, end action) {
 	done := make(chan error, 1)
-	var stop context.CancelFunc
 	begin = func(ctx context.Context) error {
-		ctx, stop = context.WithCancel(ctx)
 		rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), ReadTimeout: time.Minute, MaxRetries: -1, MaintNotificationsConfig: row.Plain()})
 		go func() {
 			err := f(ctx, rdb)
@@ -120,10 +118,7 @@ func (p *place) meanwhile(f func(ctx context.Context, rdb *redis.Client) error) 
 		}()
 		return nil
 	}
-	return begin, func(context.Context) error {
-		defer stop()
-		return <-done
-	}
+	return begin, func(context.Context) error { return <-done }
 }
 
 // repeat does something again and again until it is stopped.

@@ -137,7 +137,7 @@ func (r *Run) run(ctx context.Context) (err error) {
 		}
 	}
 	r.rdb = r.Client()
-	defer r.rdb.Close()
+	defer func() { _ = r.rdb.Close() }() // it may be closed already
 	if r.Gate, err = gate.New(r.rdb, r.Fault.Gate); err != nil {
 		return err
 	}
@@ -186,6 +186,8 @@ func (r *Run) play(ctx context.Context) error {
 		return fmt.Errorf("heal: %w", err)
 	}
 	r.Gate.Limiter.SetOff(false)
+	crowd.Slow() // to find a success takes fewer than to hide a fault in
+	crowd.Slow()
 	r.healed.Store(time.Now().UnixNano())
 	r.phase.Store(int32(back))
 	r.Causes = r.Gate.Causes()
@@ -230,10 +232,10 @@ func warm(ctx context.Context, rdb *redis.Client) error {
 	for i := range errs {
 		group.Go(func() {
 			conn := rdb.Conn() // keeps its connection, so that each of these has another
-			defer conn.Close()
 			errs[i] = conn.Ping(ctx).Err()
 			taken.Done()
 			taken.Wait()
+			errs[i] = errors.Join(errs[i], conn.Close())
 		})
 	}
 	group.Wait()

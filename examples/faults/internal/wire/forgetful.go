@@ -93,12 +93,12 @@ func (f *Forgetful) Close() {
 }
 
 func (f *Forgetful) serve(ctx context.Context, client net.Conn) {
-	defer client.Close()
+	defer func() { _ = client.Close() }() // either end may have closed it
 	server, err := new(net.Dialer).DialContext(ctx, "tcp", f.server)
 	if err != nil {
 		return
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }() // as above
 	f.mu.Lock()
 	f.conns = append(f.conns, client, server)
 	f.mu.Unlock()
