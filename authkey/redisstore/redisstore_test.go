@@ -293,6 +293,7 @@ func TestFaultsOfNew(t *testing.T) {
 		"nil option":   redisstore.New(rdb, nil),
 		"zero timeout": redisstore.New(rdb, redisstore.WithTimeout(0)),
 		"long timeout": redisstore.New(rdb, redisstore.WithTimeout(time.Minute)),
+		"nil logger":   redisstore.New(rdb, redisstore.WithLogger(nil)),
 		"nil sealer":   redisstore.New(rdb, redisstore.WithSealer(nil)),
 		"zero Store":   {},
 		"nil Store":    nil,

@@ -30,6 +30,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey"
 	"github.com/tollgate-go/tollgate/authkey/bearer"
 	"github.com/tollgate-go/tollgate/lua"
+	"github.com/tollgate-go/tollgate/lua/breaker"
 )
 
 // What a client is told (RFC 9449, sections 7.1 and 9).
@@ -55,7 +56,8 @@ func New(rdb redis.UniversalClient, origins []string, opts ...Option) (*Verifier
 	c, err := configure(opts)
 	faults := []error{err}
 	v := &Verifier{config: c, origins: make(map[string]bool, len(origins))}
-	if v.conn, err = lua.NewConn(rdb); err != nil {
+	conn, err := lua.NewConn(rdb)
+	if err != nil {
 		faults = append(faults, fmt.Errorf("%w: dpop: %w", authkey.ErrInvalid, err))
 	}
 	if len(origins) == 0 {
@@ -71,8 +73,13 @@ func New(rdb redis.UniversalClient, origins []string, opts ...Option) (*Verifier
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
+	v.conn = conn.Guarded(breaker.Log(v.logger, "proofs"))
 	return v, nil
 }
+
+// OpenBreakers returns how many Redis servers Use leaves alone now: after several failures in a row it asks them nothing,
+// but for a probe five times a second, and whoever asks gets authkey.ErrUnavailable at once.
+func (v *Verifier) OpenBreakers() int { return v.conn.OpenBreakers() }
 
 // Algorithms returns the algorithms that a proof may be signed with, in the order of their preference, for the algs
 // of a challenge. The slice is the caller's.

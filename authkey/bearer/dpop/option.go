@@ -3,6 +3,7 @@ package dpop
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -32,7 +33,8 @@ type config struct {
 	algorithms  []string
 	back, ahead time.Duration
 	timeout     time.Duration
-	nonces      *nonces // nil: none are wanted
+	nonces      *nonces      // nil: none are wanted
+	logger      *slog.Logger // nil: nothing is logged
 	now         func() time.Time
 }
 
@@ -55,6 +57,18 @@ func configure(opts []Option) (config, error) {
 // memory is how long the use of a proof is remembered. A proof that comes early is good for back and ahead together;
 // the other half is for clocks of replicas that differ.
 func (c *config) memory() time.Duration { return 2 * (c.back + c.ahead) }
+
+// WithLogger writes a line when Use leaves a Redis server alone that fails again and again, and one when that answers again:
+// no line for each request, whatever happens. Default: nothing is written.
+func WithLogger(logger *slog.Logger) Option {
+	return optionFunc(func(c *config) error {
+		if logger == nil {
+			return fmt.Errorf("%w: dpop: WithLogger(nil): want a logger, as slog.Default()", authkey.ErrInvalid)
+		}
+		c.logger = logger
+		return nil
+	})
+}
 
 // WithAlgorithms takes proofs that are signed with one of these, and no others: of RS256, PS256 and ES256, or with 384
 // or 512, EdDSA and Ed25519, which are two names of one. Default: ES256, ES384, ES512, EdDSA, Ed25519, PS256, RS256.

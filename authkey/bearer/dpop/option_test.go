@@ -54,6 +54,7 @@ func TestNewRefuses(t *testing.T) {
 		"a short secret":        {[]string{origin}, dpop.WithNonces(secret[:31], time.Minute), "WithNonces(31 bytes"},
 		"a short life":          {[]string{origin}, dpop.WithNonces(secret, time.Second), "a life of 10s to 1h0m0s"},
 		"a long life":           {[]string{origin}, dpop.WithNonces(secret, 2*time.Hour), "a life of 10s to 1h0m0s"},
+		"no logger":             {[]string{origin}, dpop.WithLogger(nil), "WithLogger(nil)"},
 		"no timeout":            {[]string{origin}, dpop.WithTimeout(0), "WithTimeout(0s)"},
 		"a long timeout":        {[]string{origin}, dpop.WithTimeout(time.Minute), "up to 10s"},
 		"a nil clock":           {[]string{origin}, dpop.WithClock(nil), "WithClock(nil)"},

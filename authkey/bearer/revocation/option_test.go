@@ -23,6 +23,7 @@ func TestNew(t *testing.T) {
 	}{
 		"no client":      {nil, nil, []string{"the Redis client is nil"}},
 		"nil option":     {rdb, []revocation.Option{nil}, []string{"option 0: nil"}},
+		"nil logger":     {rdb, []revocation.Option{revocation.WithLogger(nil)}, []string{"WithLogger(nil)"}},
 		"nil sealer":     {rdb, []revocation.Option{revocation.WithSealer(nil)}, []string{"WithSealer(nil)"}},
 		"short lifetime": {rdb, []revocation.Option{revocation.WithLifetime(time.Second - 1)}, []string{"want 1s to 9600h0m0s"}},
 		"long lifetime":  {rdb, []revocation.Option{revocation.WithLifetime(9600*time.Hour + 1)}, []string{"want 1s to 9600h0m0s"}},
