@@ -117,6 +117,7 @@ func states() []row.Fault {
 	}
 	evicted := simple("F19", "keys evicted", evicting)
 	evicted.MayLose, evicted.LateUnknown, evicted.Harmless = 1, true, true
+	evicted.Return = 3 * time.Second // whose key was gone is remembered as unknown for two
 	return []row.Fault{
 		simple("F18", "out of memory, noeviction", func(p *place) (inject, heal action) {
 			return p.set("maxmemory", "1mb"), p.set("maxmemory", "0")
