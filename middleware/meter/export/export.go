@@ -81,7 +81,8 @@ func New(rdb redis.UniversalClient, sink Sink, opts ...Option) (*Exporter, error
 
 func newExporter(to ledger, sink Sink, c config) *Exporter {
 	// Processes that run in step begin at different places, and seldom send the same.
-	return &Exporter{config: c, ledger: to, sink: sink, passing: make(chan struct{}, 1), begin: rand.IntN(bucket.Count)}
+	begin := rand.IntN(bucket.Count) //nolint:gosec // nobody gains by guessing it
+	return &Exporter{config: c, ledger: to, sink: sink, passing: make(chan struct{}, 1), begin: begin}
 }
 
 // Run exports what is due, at once and at each interval, until ctx ends. After a pass that failed it waits from 1 second
@@ -105,9 +106,10 @@ func (e *Exporter) Run(ctx context.Context) {
 			failed = 0
 			e.log.InfoContext(ctx, "usage is exported again")
 		}
+		wait -= rand.N(wait/10 + 1) //nolint:gosec // so that processes do not stay in step; nobody gains by guessing it
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait - rand.N(wait/10+1)): // so that processes do not stay in step
+		case <-time.After(wait):
 		}
 	}
 }

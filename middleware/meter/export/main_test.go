@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"strconv"
 	"sync"
@@ -227,12 +226,4 @@ func compact(t *testing.T, e Event) string {
 func event(org string, from, to int64) Event {
 	r := lua.UsageRange{UsageName: lua.UsageName{Project: "shop", Product: "stores", Kind: "search"}, From: from, To: to}
 	return newEvent("tollgate", lua.UsageHour{Org: org, Hour: noon.Unix()}, &r)
-}
-
-func ids(events []Event) []string {
-	all := make([]string, len(events))
-	for i := range events {
-		all[i] = fmt.Sprint(events[i].ID)
-	}
-	return all
 }

@@ -118,7 +118,7 @@ func TestOnceEndsWithItsContext(t *testing.T) {
 		r := receiver{after: func() error { cancel(); return nil }}
 		e := s.exporter(t, &r, WithBatch(3))
 		if err := e.Once(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("Once = %v; want it canceled", err)
+			t.Fatalf("Once = %v; want it canceled", err)
 		}
 		once(t, e) // what was accepted was settled nevertheless
 		if r.sent() != 1 {
