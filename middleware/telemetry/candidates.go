@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 
@@ -92,7 +93,8 @@ func (c *Candidates) Observe(e middleware.Event) {
 
 // decides reports whether an event has a decision to compare. To settle or give back is none.
 func decides(e *middleware.Event) bool {
-	return e.Decision != nil && (e.Step == middleware.StepRateLimit || e.Step == middleware.StepTake)
+	// What a local share made of a request tells nothing of the limits.
+	return e.Decision != nil && (e.Step == middleware.StepRateLimit || e.Step == middleware.StepTake) && !errors.Is(e.Err, ratelimit.ErrUnavailable)
 }
 
 func (c *Candidates) count(p pair, who project, verdict ratelimit.Verdict) {

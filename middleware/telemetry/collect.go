@@ -28,6 +28,9 @@ var (
 	remembered    = describe("tollgate_limit_remembered_refusals_total", "Requests that a limiter refused from memory.")
 	stale         = describe("tollgate_stale_answers_total", "Answers of Redis that a change had made old; they are asked again.")
 	monitored     = describe("tollgate_limiters_monitored", "Limiters that refuse nobody, because SetMonitor is on.")
+	localShare    = describe("tollgate_limit_local_decisions_total", "Requests that the local share decided while Redis was away, by result.", "result")
+	localCounts   = describe("tollgate_limit_local_counts", "Counts and holds of the local share in memory.")
+	replicas      = describe("tollgate_limit_replicas", "Processes that share limits, as a limiter heard last; the most of all limiters.")
 	ending        = describe("tollgate_overrides_ending", "Overrides that are active and end within a time, of the orgs in memory.", "within")
 	recorded      = describe("tollgate_usage_recorded_units_total", "Units of usage that were taken in.")
 	flushed       = describe("tollgate_usage_flushed_units_total", "Units of usage that were written to Redis.")
@@ -63,7 +66,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	describeExporters(to)
 	describeDegraded(to)
 	for _, d := range []*prometheus.Desc{
-		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, remembered, stale, monitored, ending,
+		redisErrors, redisMasters, redisEvicted, lookups, entries, storeErrors, throttled, rehashed, remembered, stale, monitored, localShare, localCounts, replicas, ending,
 		recorded, flushed, dropped, invalid, pending, names, oldest,
 		journaled, replayed, unsure, journalErrors, lossBound,
 		issuerFetches, issuerSpent, issuerMissing, issuerStale, issuerSets, issuerKeys, issuerAge,
@@ -131,12 +134,26 @@ func (c *Collector) collectLimiters(to chan<- prometheus.Metric) {
 	to <- count(lookups, hits, "overrides", "hit")
 	to <- count(lookups, misses, "overrides", "miss")
 	to <- gauge(entries, float64(orgs), "overrides")
+	c.collectShares(to)
 	to <- count(stale, old)
 	to <- count(remembered, refused)
 	to <- gauge(monitored, float64(lifted))
 	to <- gauge(ending, float64(hour), "1h")
 	to <- gauge(ending, float64(day), "1d")
 	to <- gauge(ending, float64(week), "7d")
+}
+
+func (c *Collector) collectShares(to chan<- prometheus.Metric) {
+	var passed, refused uint64
+	var counts, most int
+	for _, l := range c.limiters {
+		s := l.Stats()
+		passed, refused, counts, most = passed+s.LocalAllowed, refused+s.LocalRefused, counts+s.LocalCounts, max(most, s.Replicas)
+	}
+	to <- count(localShare, passed, "allowed")
+	to <- count(localShare, refused, "refused")
+	to <- gauge(localCounts, float64(counts))
+	to <- gauge(replicas, float64(most))
 }
 
 func (c *Collector) collectMeters(to chan<- prometheus.Metric) {

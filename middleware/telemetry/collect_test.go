@@ -37,7 +37,7 @@ func (n openBreakers) OpenBreakers() int { return int(n) }
 func full() []telemetry.Option {
 	return []telemetry.Option{
 		telemetry.WithVerifier(verifierStats{Hits: 1, NegativeHits: 2, Misses: 3, StoreErrors: 4, Throttled: 18, Rehashes: 19, RehashErrors: 21, Graces: 24, OpenBreakers: 25, Entries: 5, NegativeEntries: 6}),
-		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Refused: 23, Orgs: 10, Monitored: true, Off: true, OpenBreakers: 26, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
+		telemetry.WithLimiter(limiterStats{Hits: 7, Misses: 8, Stale: 9, Refused: 23, Orgs: 10, Monitored: true, Off: true, OpenBreakers: 26, Replicas: 24, LocalAllowed: 25, LocalRefused: 26, LocalCounts: 27, EndingHour: 1, EndingDay: 2, EndingWeek: 3}),
 		telemetry.WithMeter(meterStats{
 			Recorded: 20, Flushed: 11, Pending: 9, Dropped: 12, Invalid: 13, Entries: 14, OldestPending: 1500 * time.Millisecond,
 			LossBound: 100 * time.Millisecond, Journaled: 8, Replayed: 22, Unsure: 24, JournalErrors: 25,
@@ -69,9 +69,19 @@ tollgate_cache_lookups_total{cache="keys",result="miss"} 3
 tollgate_cache_lookups_total{cache="keys",result="negative_hit"} 2
 tollgate_cache_lookups_total{cache="overrides",result="hit"} 7
 tollgate_cache_lookups_total{cache="overrides",result="miss"} 8
+# HELP tollgate_limit_local_counts Counts and holds of the local share in memory.
+# TYPE tollgate_limit_local_counts gauge
+tollgate_limit_local_counts 27
+# HELP tollgate_limit_local_decisions_total Requests that the local share decided while Redis was away, by result.
+# TYPE tollgate_limit_local_decisions_total counter
+tollgate_limit_local_decisions_total{result="allowed"} 25
+tollgate_limit_local_decisions_total{result="refused"} 26
 # HELP tollgate_limit_remembered_refusals_total Requests that a limiter refused from memory.
 # TYPE tollgate_limit_remembered_refusals_total counter
 tollgate_limit_remembered_refusals_total 23
+# HELP tollgate_limit_replicas Processes that share limits, as a limiter heard last; the most of all limiters.
+# TYPE tollgate_limit_replicas gauge
+tollgate_limit_replicas 24
 # HELP tollgate_limiters_monitored Limiters that refuse nobody, because SetMonitor is on.
 # TYPE tollgate_limiters_monitored gauge
 tollgate_limiters_monitored 1
@@ -225,7 +235,7 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	}
-	if len(families) != 36 {
-		t.Errorf("%d metrics, want 36", len(families))
+	if len(families) != 39 {
+		t.Errorf("%d metrics, want 39", len(families))
 	}
 }

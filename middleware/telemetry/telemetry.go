@@ -24,6 +24,9 @@
 //	tollgate_stale_answers_total                          answers of Redis that a change had made old
 //	tollgate_candidate_decisions_total{policy,candidate,verdict}  what a candidate makes of decisions, see below
 //	tollgate_superseded_credential_requests_total{credential}  who still uses an outgoing credential, see below
+//	tollgate_limit_local_decisions_total{result}          allowed, refused: what the local share decided while Redis was away
+//	tollgate_limit_local_counts                           counts that it keeps in memory
+//	tollgate_limit_replicas                               processes that the limits are divided by then
 //	tollgate_breaker_open{part}                           Redis servers that are left alone, for they failed: keys, limits
 //	tollgate_limiters_off                                 limiters with SetOff on: they decide nothing
 //	tollgate_limiters_monitored                           limiters with SetMonitor on: they refuse nobody
