@@ -86,12 +86,12 @@ func (d *Dir) TakeOver() ([]*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	dir, err := root.Open(".")
 	if err != nil {
 		return nil, fmt.Errorf("journal: open the directory: %w", err)
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	files, err := dir.ReadDir(-1)
 	faults := []error{err}
 	var all []*Journal

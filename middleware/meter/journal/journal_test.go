@@ -69,7 +69,7 @@ func TestModes(t *testing.T) {
 		}
 	}
 	open := t.TempDir()
-	if err := os.Chmod(open, 0o777); err != nil { //nolint:gosec // that is what is refused
+	if err := os.Chmod(open, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	d, err := In(open)
