@@ -25,7 +25,7 @@ func TestACLIsEnoughAndMinimal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startWithACL(t, args...)
-			if failed, denied := s.run(t, "tollgate"); failed != nil || len(denied) > 0 {
+			if denied, failed := s.run(t, "tollgate"); failed != nil || len(denied) > 0 {
 				t.Fatalf("lua/tollgate.acl lacks %v: %v", denied, failed)
 			}
 			for _, command := range s.commands {
@@ -150,8 +150,8 @@ func startWithACL(t *testing.T, args ...string) *secured {
 	return s
 }
 
-// run does everything as a user, and returns what failed, and what the server denied.
-func (s *secured) run(t *testing.T, user string) (failed error, denied []string) {
+// run does everything as a user, and returns what the server denied, and what failed.
+func (s *secured) run(t *testing.T, user string) (denied []string, failed error) {
 	t.Helper()
 	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: []string{s.addr}, IsClusterMode: s.cluster, Username: user, Password: s.secret,
@@ -171,7 +171,7 @@ func (s *secured) run(t *testing.T, user string) (failed error, denied []string)
 		}
 	}
 	slices.Sort(denied)
-	return failed, slices.Compact(denied)
+	return slices.Compact(denied), failed
 }
 
 // without fails the test if all works, or seems to, for a user who lacks a command.
@@ -190,7 +190,7 @@ func (s *secured) without(t *testing.T, command string) {
 	if err := s.admin.Do(t.Context(), words...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	failed, denied := s.run(t, user)
+	denied, failed := s.run(t, user)
 	if failed == nil && !slices.Contains(slower, command) || !slices.Equal(denied, []string{"+" + command}) {
 		t.Errorf("without +%s: denied %v, error %v; want it denied, and an error", command, denied, failed)
 	}
