@@ -18,7 +18,7 @@ const reload = 500 * time.Millisecond
 
 // lag is the share of what was acknowledged that a replica may not have when its master is gone: replication does not
 // wait, so what a master said a moment before may be lost, whatever a client does.
-const lag = 0.01
+const lag = 0.05
 
 // clustered returns the faults of a cluster.
 func clustered() []row.Fault {

@@ -33,6 +33,7 @@ const (
 	sentinels     = 3
 	settleTimeout = time.Minute
 	poll          = 20 * time.Millisecond
+	again         = 3 * time.Second // a Sentinel that gave up is told once more
 )
 
 // Group is the servers and their Sentinels. Safe for concurrent use.
@@ -70,7 +71,7 @@ func (g *Group) start(ctx context.Context, args []string) (err error) {
 	}
 	for i := range sentinels {
 		file := filepath.Join(g.dir, fmt.Sprintf("%d.conf", i))
-		text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]s 2\nsentinel down-after-milliseconds %[1]s %[3]d\nsentinel failover-timeout %[1]s 15000\n",
+		text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]s 2\nsentinel down-after-milliseconds %[1]s %[3]d\nsentinel failover-timeout %[1]s 10000\n",
 			Name, g.data[0].Port(), DownAfter.Milliseconds())
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return err
@@ -82,9 +83,9 @@ func (g *Group) start(ctx context.Context, args []string) (err error) {
 		g.sentinels = append(g.sentinels, server)
 		asked := redis.NewSentinelClient(&redis.Options{Addr: server.Addr()})
 		g.asked = append(g.asked, asked)
-		// They look each tenth of a second at what they look at each 2 and 10 s, and do not give up for half a minute because
+		// They look a few times a second at what they look at each 2 and 10 s, and do not give up for half a minute because
 		// a busy machine let them wait.
-		cmd := redis.NewStatusCmd(ctx, "sentinel", "debug", "info-period", 100, "publish-period", 100, "slave-reconf-timeout", 1000,
+		cmd := redis.NewStatusCmd(ctx, "sentinel", "debug", "info-period", 500, "publish-period", 100, "slave-reconf-timeout", 1000,
 			"tilt-trigger", settleTimeout.Milliseconds(), "tilt-period", 1000)
 		if err := asked.Process(ctx, cmd); err != nil {
 			return err
@@ -122,8 +123,8 @@ func (g *Group) Settled(ctx context.Context) error {
 func (g *Group) until(ctx context.Context, what string, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	again := time.NewTicker(poll)
-	defer again.Stop()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
 	for {
 		ok, err := done()
 		if ok && err == nil {
@@ -132,7 +133,7 @@ func (g *Group) until(ctx context.Context, what string, done func() (bool, error
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("sentinel: waited until %s: %w", what, errors.Join(err, ctx.Err()))
-		case <-again.C:
+		case <-tick.C:
 		}
 	}
 }
@@ -174,10 +175,15 @@ func (g *Group) Failover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.asked[0].Failover(ctx, Name).Err(); err != nil {
-		return fmt.Errorf("sentinel: failover: %w", err)
-	}
-	return g.Replaced(ctx, before)
+	asked := time.Time{}
+	return g.until(ctx, "there is another master", func() (bool, error) {
+		now, err := g.master(ctx)
+		if err != nil || now != before || time.Since(asked) < again {
+			return now != nil && now != before, err
+		}
+		asked = time.Now() // it may refuse, or give up: what it knows of the replica may be too old on a busy machine
+		return false, g.asked[0].Failover(ctx, Name).Err()
+	})
 }
 
 // Replaced waits until the first Sentinel takes another than this for the master.
