@@ -2,7 +2,6 @@ package row
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -200,48 +199,6 @@ func (r *Run) play(ctx context.Context) error {
 	return until(ctx, "calls after the fault", func() bool { return r.after.Load() >= leastBack })
 }
 
-// settle waits until the machine carries the load: where calls fail although all is well, callers slow down.
-func (r *Run) settle(ctx context.Context, crowd *load.Crowd) error {
-	for {
-		before, failed := r.made(well), r.failed.Load()
-		if err := until(ctx, "calls while all is well", func() bool { return r.made(well) >= before+leastWell }); err != nil {
-			return err
-		}
-		if r.failed.Load()-failed <= leastWell/100 || crowd.Slow() > mostPause {
-			return nil
-		}
-	}
-}
-
-// warm has all connections of the pool made and used, by commands that run at the same time: one that was never used is
-// set up first, and hides what happens to one that was.
-func (r *Run) warm(ctx context.Context) error {
-	switch rdb := r.rdb.(type) {
-	case *redis.Client:
-		return warm(ctx, rdb)
-	case *redis.ClusterClient:
-		return rdb.ForEachMaster(ctx, warm)
-	}
-	return fmt.Errorf("a %T cannot be warmed", r.rdb)
-}
-
-func warm(ctx context.Context, rdb *redis.Client) error {
-	var group, taken sync.WaitGroup
-	taken.Add(PoolSize)
-	errs := make([]error, PoolSize)
-	for i := range errs {
-		group.Go(func() {
-			conn := rdb.Conn() // keeps its connection, so that each of these has another
-			errs[i] = conn.Ping(ctx).Err()
-			taken.Done()
-			taken.Wait()
-			errs[i] = errors.Join(errs[i], conn.Close())
-		})
-	}
-	group.Wait()
-	return errors.Join(errs...)
-}
-
 // call makes one call, and writes down what became of it.
 func (r *Run) call(ctx context.Context) {
 	m := Made{phase: phase(r.phase.Load())}
@@ -326,29 +283,4 @@ func (r *Run) made(p phase) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.counts[p]
-}
-
-// until polls a condition that load brings about.
-func until(ctx context.Context, what string, reached func() bool) error {
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	over := time.NewTimer(patience)
-	defer over.Stop()
-	for !reached() {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-over.C:
-			return fmt.Errorf("no %s in %v", what, patience)
-		}
-	}
-	return nil
-}
-
-func orElse(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }
