@@ -3,6 +3,7 @@ package examples_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -19,6 +20,7 @@ import (
 	"github.com/tollgate-go/tollgate/middleware/admin"
 	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
 	"github.com/tollgate-go/tollgate/middleware/meter"
+	"github.com/tollgate-go/tollgate/middleware/meter/export"
 	"github.com/tollgate-go/tollgate/middleware/telemetry"
 	"github.com/tollgate-go/tollgate/ratelimit"
 )
@@ -30,6 +32,7 @@ var (
 	_ = keys
 	_ = tokens
 	_ = adminRoute
+	_ = outages
 )
 
 func options(auth *middleware.Authenticated, limiter *ratelimit.Limiter, verifier *authkey.Verifier, usage *meter.Meter, cost middleware.CostFunc) error {
@@ -84,4 +87,15 @@ func adminRoute(mux *http.ServeMux, token string, rdb redis.UniversalClient, sto
 		admin.WithAuditLog(trail), admin.WithLogger(slog.Default())) // what has no option here is answered with 404
 	mux.Handle("/admin/", handler)
 	return errors.Join(err1, err2, err3)
+}
+
+func outages(rdb redis.UniversalClient, store authkey.Store, logger *slog.Logger, file io.Writer, panicking bool) error {
+	limiter, err1 := ratelimit.New(rdb, ratelimit.WithReplicas("api", 3), ratelimit.WithLogger(logger)) // shared by 3, until their heartbeats tell; a line for each outage
+	verifier, err2 := authkey.New(store, authkey.WithGrace(10*time.Minute))                             // or 0, where a revoked key must not pass in an outage
+	usage, err3 := meter.New(rdb, meter.WithJournal("usage-journal"))                                   // on disk: kill -9 loses 100 ms, which Stats tells as LossBound
+	exporter, err4 := export.New(rdb, export.NDJSON(file))                                              // closed hours as CloudEvents, ids never change: go exporter.Run(ctx)
+	search := middleware.Authenticate(verifier).RateLimit(limiter, ratelimit.PerMinute(100)).OnFailure(middleware.FailLocal).Meter(usage, "stores", "search")
+	limiter.SetOff(panicking) // the kill switch: all pass, Redis is not asked
+	_ = exporter
+	return errors.Join(err1, err2, err3, err4, search.Err())
 }

@@ -89,7 +89,7 @@ func TestLanesCrowdOut(t *testing.T) {
 // TestLanesAgainstModel adds, takes and drops at random, and compares with plain lists.
 func TestLanesAgainstModel(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(1, 2))
 	var l lanes
 	model := map[int][]*call{}
 	size := 0
