@@ -1,5 +1,8 @@
 package ratelimit
 
+// LaneOf returns the lane of an org.
+func LaneOf(org string) int { return laneOf(org) }
+
 // Waiting returns how many calls wait for a flight, and Flights how many of these are under way: those that somebody
 // waits for, and those that were given up.
 func (l *Limiter) Waiting() (n int) {

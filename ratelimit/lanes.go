@@ -1,25 +1,33 @@
 package ratelimit
 
-import "github.com/tollgate-go/tollgate/lua/bucket"
+import "hash/maphash"
 
-// lanes are the calls that wait for a server: those of each bucket in the order in which they came. Buckets take turns,
-// so that tenants who ask for much hold up no others but those of their bucket.
+// laneCount is how many lanes there are. Two orgs share one by chance, which nobody can choose.
+const laneCount = 1024
+
+var laneSeed = maphash.MakeSeed()
+
+// laneOf returns the lane of an org, or of whoever else takes turns with others.
+func laneOf(tenant string) int { return int(maphash.String(laneSeed, tenant) % laneCount) }
+
+// lanes are the calls that wait for a server: those of each lane in the order in which they came. Lanes take turns, so
+// that tenants who ask for much hold up no others: stochastic fairness queueing (McKenney, 1990).
 type lanes struct {
-	all  [bucket.Count]lane
+	all  [laneCount]lane
 	busy []int // the lanes where somebody waits, in the order of their turns
 	size int
 }
 
-// lane is the calls of a bucket.
+// lane is the calls of an org, and now and then of two.
 type lane struct {
 	calls []*call
 	head  int // how many of them have gone
 }
 
 // add has a call wait. Where so many wait already, it returns the call that there is no room for: the last of the longest
-// lane, as a fair queue does (McKenney, Stochastic Fairness Queueing, 1990), be it this one.
+// lane, be it this one.
 func (l *lanes) add(c *call, most int) (crowdedOut *call) {
-	at := &l.all[c.prepared.bucket]
+	at := &l.all[c.prepared.lane]
 	if l.size >= most {
 		longest := at
 		for _, number := range l.busy {
@@ -34,7 +42,7 @@ func (l *lanes) add(c *call, most int) (crowdedOut *call) {
 		l.size--
 	}
 	if at.size() == 0 {
-		l.busy = append(l.busy, c.prepared.bucket)
+		l.busy = append(l.busy, c.prepared.lane)
 	}
 	at.calls = append(at.calls, c)
 	l.size++

@@ -8,23 +8,23 @@ import (
 	"github.com/tollgate-go/tollgate/lua"
 )
 
-// of returns a call of a bucket.
-func of(bucket int) *call { return newCall(&Prepared{limiter: new(Limiter), bucket: bucket}) }
+// of returns a call of a lane.
+func of(lane int) *call { return newCall(&Prepared{limiter: new(Limiter), lane: lane}) }
 
-// boarded takes so many calls, and returns their buckets.
-func boarded(l *lanes, most int) (buckets []int) {
+// boarded takes so many calls, and returns their lanes.
+func boarded(l *lanes, most int) (numbers []int) {
 	l.take(func(c *call) bool {
-		if len(buckets) == most {
+		if len(numbers) == most {
 			return false
 		}
-		buckets = append(buckets, c.prepared.bucket)
+		numbers = append(numbers, c.prepared.lane)
 		return true
 	}, lua.MaxBatch)
-	return buckets
+	return numbers
 }
 
-// TestLanesTakeTurns: a call of a quiet bucket leaves with the next flight, however many a loud one has waiting, and those of
-// a bucket leave in their order.
+// TestLanesTakeTurns: a call of a quiet lane leaves with the next flight, however many a loud one has waiting, and those of
+// a lane leave in their order.
 func TestLanesTakeTurns(t *testing.T) {
 	t.Parallel()
 	var l lanes
@@ -38,13 +38,13 @@ func TestLanesTakeTurns(t *testing.T) {
 		l.add(of(quiet), 1<<14)
 		first := boarded(&l, lua.MaxBatch)
 		if n := slices.Index(first, quiet); n < 0 || n > 1 || len(first) != lua.MaxBatch {
-			t.Errorf("of %d on board that of the quiet bucket is number %d, want it among the first two", len(first), n)
+			t.Errorf("of %d on board that of the quiet lane is number %d, want it among the first two", len(first), n)
 		}
 	}
 	left := 0
 	l.take(func(c *call) bool {
 		if c != loud[3*(lua.MaxBatch-1)+left] {
-			t.Fatalf("number %d of the loud bucket is out of its order", left)
+			t.Fatalf("number %d of the loud lane is out of its order", left)
 		}
 		left++
 		return true
@@ -94,11 +94,11 @@ func TestLanesAgainstModel(t *testing.T) {
 	model := map[int][]*call{}
 	size := 0
 	pop := func(c *call) {
-		lane := model[c.prepared.bucket]
+		lane := model[c.prepared.lane]
 		if len(lane) == 0 || lane[0] != c {
 			t.Fatal("not the first of its lane")
 		}
-		model[c.prepared.bucket] = lane[1:]
+		model[c.prepared.lane] = lane[1:]
 		size--
 	}
 	for range 20_000 {
@@ -128,14 +128,14 @@ func TestLanesAgainstModel(t *testing.T) {
 				if out := l.add(c, 500); out == c {
 					continue
 				} else if out != nil {
-					lane := model[out.prepared.bucket]
+					lane := model[out.prepared.lane]
 					if lane[len(lane)-1] != out {
 						t.Fatal("crowded out one that was not the last")
 					}
-					model[out.prepared.bucket] = lane[:len(lane)-1]
+					model[out.prepared.lane] = lane[:len(lane)-1]
 					size--
 				}
-				model[c.prepared.bucket] = append(model[c.prepared.bucket], c)
+				model[c.prepared.lane] = append(model[c.prepared.lane], c)
 				size++
 			}
 		}

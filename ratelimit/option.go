@@ -100,8 +100,8 @@ func WithInFlight(n int) Option {
 }
 
 // WithQueue sets how many requests may wait for one Redis server, 1 to 1,000,000, by default 16,384. Where
-// there is no room, one of the tenants that have the most waiting gets ErrUnavailable at once: a loud one does not keep
-// others out. Tenants whose orgs share a bucket, one of 64, count as one there.
+// there is no room, the tenant that has the most waiting gets ErrUnavailable at once: a loud one does not keep others
+// out, nor waiting, for orgs take turns.
 func WithQueue(n int) Option {
 	return optionFunc(func(c *config) error {
 		if n < 1 || n > 1_000_000 {

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type Prepared struct {
 	limiter *Limiter
 	request Request
 	bucket  int
+	lane    int
 	keys    [][2]string // of each charge: its state, its count
 	epochs  [2]string   // keys of the org's, and of the plans'
 
@@ -97,6 +99,7 @@ func (l *Limiter) prepare(r *Request) (*Prepared, error) {
 		p.keys[i] = [2]string{key, lua.CountKey(key)}
 	}
 	p.bucket = lua.BucketOf(p.keys[0][0])
+	p.lane = laneOf(cmp.Or(r.Org, p.keys[0][0]))
 	if r.Org != "" {
 		p.epochs = [2]string{lua.EpochKey(r.Org), lua.PlansEpochKey(bucket.Of(r.Org))}
 	}

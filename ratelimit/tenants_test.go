@@ -25,14 +25,14 @@ func loud(c *crowd, n int) (all []ratelimit.Request) {
 	return all
 }
 
-// TestQuietTenantDepartsNext has a loud tenant have ten calls' worth of checks wait. One check of a tenant of another
-// bucket, which came last, goes with the next call.
+// TestQuietTenantDepartsNext has a loud tenant have ten calls' worth of checks wait. One check of another tenant, which
+// came last, goes with the next call.
 func TestQuietTenantDepartsNext(t *testing.T) {
 	t.Parallel()
-	func(rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := newCrowd(t, rdb)
 		quiet := c.request(1, ratelimit.PerHour(1e6))
-		quiet.Org = elsewhere(quiet.Org)
+		quiet.Org = sameServer(t, quiet.Org)
 		c.warm(quiet)
 		_, open := c.hold(c.request(1, ratelimit.PerHour(1e6)))
 		for _, r := range loud(c, 10*lua.MaxBatch) {
@@ -56,17 +56,17 @@ func TestQuietTenantDepartsNext(t *testing.T) {
 		if n := before.Load(); n > 0 || d.err != nil || !d.Allowed {
 			t.Errorf("%v, %v: more than one call went before it", d.Decision, d.err)
 		}
-	}(redistest.Standalone(t))
+	})
 }
 
-// TestQuietTenantHasRoom has a loud tenant fill the queue. There is room for one of another bucket.
+// TestQuietTenantHasRoom has a loud tenant fill the queue. There is room for another.
 func TestQuietTenantHasRoom(t *testing.T) {
 	t.Parallel()
-	func(rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		const room = 300
 		c := newCrowd(t, rdb, ratelimit.WithQueue(room))
 		quiet := c.request(1, ratelimit.PerHour(1e6))
-		quiet.Org = elsewhere(quiet.Org)
+		quiet.Org = sameServer(t, quiet.Org)
 		c.warm(quiet)
 		_, open := c.hold(c.request(1, ratelimit.PerHour(1e6)))
 		var all []*decided
@@ -98,13 +98,14 @@ func TestQuietTenantHasRoom(t *testing.T) {
 				t.Errorf("request %d of the loud tenant: %v", i, other.err)
 			}
 		}
-	}(redistest.Standalone(t))
+	})
 }
 
-// elsewhere returns an org of another bucket: those of one bucket share a lane.
-func elsewhere(org string) string {
+// sameServer returns another org of the same bucket, so that a cluster's server is the same too, which has another turn.
+func sameServer(t *testing.T, org string) string {
+	t.Helper()
 	for i := 0; ; i++ {
-		if other := fmt.Sprint(org, "-", i); bucket.Of(other) != bucket.Of(org) {
+		if other := fmt.Sprint(org, "-", i); bucket.Of(other) == bucket.Of(org) && ratelimit.LaneOf(other) != ratelimit.LaneOf(org) {
 			return other
 		}
 	}
