@@ -92,7 +92,17 @@ func underSentinels(fault func(g *group) (inject, heal action), args ...string) 
 					DialTimeout: one.DialTimeout, ReadTimeout: one.ReadTimeout, WriteTimeout: one.WriteTimeout, PoolTimeout: one.PoolTimeout,
 				})
 			},
-			Admin: admin, Inject: inject, Heal: heal,
+			Admin: admin, Heal: heal,
+			Inject: func(ctx context.Context) error {
+				err := wait(ctx, "replica that has the keys", func() (bool, error) {
+					n, err := admin.Wait(ctx, 1, time.Second).Result()
+					return n >= 1, err
+				})
+				if err != nil {
+					return err
+				}
+				return inject(ctx)
+			},
 			Close: func() {
 				_ = admin.Close() // nothing is under way
 				g.Close()
