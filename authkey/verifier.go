@@ -83,7 +83,7 @@ func (v *Verifier) Authenticate(ctx context.Context, presented Presented) (*Iden
 		return nil, err
 	}
 	sum := cache.SumOf(presented.Reveal())
-	if e, age, ok := v.good.Get(&sum, v.since); ok { // it was parsed once
+	if e, age, ok := v.good.Get(&sum, v.since); ok && !e.distrusted.Load() { // it was parsed once
 		v.hits.Add(1)
 		return e.admit(age)
 	}
@@ -101,13 +101,16 @@ func (v *Verifier) lookUp(ctx context.Context, presented Presented, sum sum) (*I
 		return nil, ErrUnknown
 	}
 	v.misses.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, v.timeout)
+	within, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
-	found, err := v.ask(ctx, q)
+	found, err := v.ask(within, q)
 	if err == nil {
 		err = found.err
 	}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, err // the caller went away: that says nothing of the store
+	case err != nil:
 		return v.excused(&q.sum, err)
 	}
 	return found.held.judge(v.now())
@@ -235,6 +238,9 @@ func (v *Verifier) fly(ctx context.Context, q question) (found finding) {
 		found.fresh = newEntry(&record, credential, from)
 		found.fresh.used = v.uses.cell(record.ID, credential.ID)
 		v.rehashed(ctx, q, &record, credential)
+		if e, _, ok := v.good.Last(&q.sum, v.since); ok && e.distrusted.Load() && found.fresh.identity.Epoch <= e.identity.Epoch {
+			found.fresh.distrusted.Store(true) // it was read before what is known of since
+		}
 		found.held = v.good.Put(&q.sum, found.fresh, from, v.since, (*entry).outlasts)
 		v.bad.Drop(&q.sum)
 	case errors.Is(err, ErrUnknown):

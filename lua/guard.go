@@ -60,9 +60,8 @@ func outage(err error) bool {
 	return false
 }
 
-// Breaker returns the breaker of the server that has a key, or that "{bucket}" is for, and nil where the Conn is not
-// Guarded. On a cluster the client may have to ask a server which one that is: it returns as soon as ctx ends, and with
-// breaker.ErrOpen while none tells.
+// Breaker returns the breaker of the server that has a key, and nil where the Conn is not Guarded. On a cluster the client
+// may have to ask a server which one that is: it returns as soon as ctx ends, and with breaker.ErrOpen while none tells.
 func (c *Conn) Breaker(ctx context.Context, key string) (*breaker.Breaker, error) {
 	if c.guards == nil {
 		return nil, nil //nolint:nilnil // there is none
@@ -71,26 +70,23 @@ func (c *Conn) Breaker(ctx context.Context, key string) (*breaker.Breaker, error
 	if err != nil {
 		return nil, err
 	}
-	return c.guards.of(server), nil
+	return c.guards.of(addrOf(server)), nil
 }
 
-// server returns the address of the server that has a key.
-func (c *Conn) server(ctx context.Context, key string) (addr string, err error) {
+// server returns the client of the server that has a key, which of a Conn that is not Guarded may take its time.
+func (c *Conn) server(ctx context.Context, key string) (server redis.UniversalClient, err error) {
 	find, many := finder(c.rdb)
 	if !many {
-		return addrOf(c.rdb), nil
+		return c.rdb, nil
 	}
-	err = c.guards.places.Do(func() error {
-		addr, err = bounded(ctx, func() (string, error) {
-			client, err := find(ctx, key)
-			if err != nil {
-				return "", err
-			}
-			return addrOf(client), nil
-		})
+	ask := func() error {
+		server, err = bounded(ctx, func() (redis.UniversalClient, error) { return find(ctx, key) })
 		return err
-	})
-	return addr, err
+	}
+	if c.guards == nil {
+		return server, ask()
+	}
+	return server, c.guards.places.Do(ask)
 }
 
 // finder returns how a client tells which of its servers has a key, if it has many.
@@ -155,12 +151,24 @@ func guard[T any](ctx context.Context, c *Conn, key string, f func() (T, error))
 	case b == nil:
 		return f()
 	}
-	err = b.Do(func() error {
-		value, err = f()
-		return err
-	})
+	pass, err := b.Allow()
+	if err != nil {
+		return value, err
+	}
+	began, verdict := time.Now(), errPanic
+	defer func() { pass.Done(verdict) }()
+	value, err = f()
+	if verdict = err; errors.Is(err, context.DeadlineExceeded) && time.Since(began) < patience {
+		verdict = context.Canceled
+	}
 	return value, err
 }
+
+// patience is how long a caller has to have waited for his deadline to say something of the server. Who gives it less
+// pays no more than that for a server that is away.
+const patience = 20 * time.Millisecond
+
+var errPanic = errors.New("lua: the call panicked")
 
 // firstKey tells by which key a call of the batch finds its server.
 func (b *Batch) firstKey() string {

@@ -204,7 +204,7 @@ func TestDeadMasterStopsNoOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		where[server] = append(where[server], org)
+		where[addrOf(server)] = append(where[addrOf(server)], org)
 	}
 	if len(where) < 2 {
 		t.Fatalf("the cluster has %d masters, want more", len(where))

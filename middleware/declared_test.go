@@ -2,7 +2,7 @@ package middleware_test
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // Redis names scripts by it
+	"crypto/sha1"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -37,11 +37,11 @@ local redis = {
 }
 `
 
-// noScript is what Redis answers of a script that it does not know.
-type noScript struct{}
+// noScriptError is what Redis answers of a script that it does not know.
+type noScriptError struct{}
 
-func (noScript) Error() string { return "NOSCRIPT No matching script." }
-func (noScript) RedisError()   {}
+func (noScriptError) Error() string { return "NOSCRIPT No matching script." }
+func (noScriptError) RedisError()   {}
 
 // declared is a hook that has every script watched. It learns them from whoever has to send their text.
 type declared struct {
@@ -55,8 +55,8 @@ func (d *declared) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		restore, known := d.watch(cmd)
 		if !known {
-			cmd.SetErr(noScript{})
-			return noScript{}
+			cmd.SetErr(noScriptError{})
+			return noScriptError{}
 		}
 		defer restore()
 		return next(ctx, cmd)
@@ -70,8 +70,8 @@ func (d *declared) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 		for _, cmd := range cmds {
 			restore, known := d.watch(cmd)
 			if !known {
-				cmd.SetErr(noScript{})
-				first = noScript{}
+				cmd.SetErr(noScriptError{})
+				first = noScriptError{}
 				continue
 			}
 			defer restore()

@@ -30,6 +30,7 @@ type flight struct {
 	deadline time.Time
 	given    bool // up
 	pass     breaker.Pass
+	owed     bool  // the breaker is to be told by the pass
 	refused  error // by the breaker
 
 	mu    sync.Mutex // held by who tells the calls, or has taken the queue's and looks at them
@@ -46,7 +47,7 @@ func newFlight(q *queue) *flight {
 		f.fly = func() { f.of.fly(f) } // once for all that it will carry
 	}
 	f.of, f.given, f.deadline = q, false, time.Now().Add(q.timeout)
-	f.pass, f.refused = breaker.Pass{}, nil
+	f.pass, f.owed, f.refused = breaker.Pass{}, false, nil
 	return f
 }
 
@@ -112,7 +113,7 @@ func (f *flight) sweep(now time.Time) (late bool, next time.Time, more bool) {
 // take takes what the breaker is to be told by. The caller holds the queue's mutex.
 func (f *flight) take() breaker.Pass {
 	pass := f.pass
-	f.pass = breaker.Pass{}
+	f.pass, f.owed = breaker.Pass{}, false
 	return pass
 }
 

@@ -73,16 +73,20 @@ func (l *lanes) take(board func(*call) bool, few int) {
 	}
 }
 
-// drop takes those out that come first in their lanes, for as long as they are to go.
-func (l *lanes) drop(goes func(*call) bool) {
+// each looks at all who wait, and takes those out that come first in their lanes and do not stay. Others who do not are
+// passed over when they board.
+func (l *lanes) each(stays func(*call) bool) {
 	busy := l.busy[:0]
 	for _, number := range l.busy {
 		at := &l.all[number]
-		for at.size() > 0 && goes(at.calls[at.head]) {
+		for at.size() > 0 && !stays(at.calls[at.head]) {
 			at.pop()
 			l.size--
 		}
 		if at.size() > 0 {
+			for _, c := range at.calls[at.head+1:] {
+				stays(c)
+			}
 			busy = append(busy, number)
 		}
 	}

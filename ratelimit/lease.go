@@ -144,7 +144,7 @@ func (p *Prepared) renew(epoch int64, size []int64) {
 			want[i] = min(want[i], most)
 		}
 	}
-	if !room || !p.limiter.leases.begin() {
+	if !room || p.limiter.off.Load() || !p.limiter.leases.begin() {
 		p.renewing.Store(false)
 		return
 	}
@@ -289,7 +289,7 @@ func (l *lease) giveBack(units []int64) error {
 		return err
 	}
 	ask := question{check: lua.Check{Mode: lua.Refund, At: l.at}, under: &l.w.sources, at: l.at}
-	if err = p.decide(context.Background(), &ask, new(Decision)); errors.Is(err, errChanged) {
+	if err = p.put(context.Background(), &ask, new(Decision)); errors.Is(err, errChanged) { // whatever SetOff says: it takes nothing
 		return nil
 	}
 	return err

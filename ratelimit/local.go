@@ -72,6 +72,9 @@ type local struct {
 // Errors: ErrInvalid as Admit; ErrUnavailable without WithReplicas, where there is no room, after Close, and when ctx has
 // ended.
 func (l *Limiter) AdmitLocal(ctx context.Context, r Request) (Decision, error) {
+	if l.off.Load() {
+		return Decision{}, errOff
+	}
 	if err := ctx.Err(); err != nil {
 		return Decision{}, unavailable(err)
 	}

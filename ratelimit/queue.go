@@ -44,6 +44,7 @@ type queue struct {
 	idle     chan struct{} // closed when nothing waits or flies any more, once closed
 	watch    *time.Timer
 	watching bool // the watch is set
+	due      time.Time
 }
 
 // add has a call wait for its flight.
@@ -64,7 +65,7 @@ func (q *queue) add(c *call) error {
 		out.tell(isCrowdedOut)
 	}
 	q.take()
-	if !q.watching {
+	if !q.watching || c.deadline.Before(q.due) {
 		q.watchUntil(c.deadline)
 	}
 	return nil
@@ -83,8 +84,8 @@ func (q *queue) take() {
 func (q *queue) fly(f *flight) {
 	for q.seal(f) {
 		err := f.send()
-		q.settle(f, err)
 		f.deliver()
+		q.settle(f, err) // which may write a log
 	}
 	f.of = nil
 	flights.Put(f)
@@ -116,11 +117,12 @@ func (q *queue) seal(f *flight) bool {
 	f.departs(time.Now().Add(q.timeout))
 	if q.breaker != nil {
 		f.pass, f.refused = q.breaker.Allow()
+		f.owed = f.refused == nil
 	}
 	return true
 }
 
-// settle tells the breaker what a flight came to, unless that was told when it was given up.
+// settle tells the breaker what a flight came to, unless it was told that it is late.
 func (q *queue) settle(f *flight, err error) {
 	q.mu.Lock()
 	pass := f.take()
@@ -153,7 +155,7 @@ func (q *queue) rest() {
 
 // watchUntil sets the watch. The caller holds mu.
 func (q *queue) watchUntil(next time.Time) {
-	q.watching = true
+	q.watching, q.due = true, next
 	in := max(time.Until(next), watchStep)
 	if q.watch == nil {
 		q.watch = time.AfterFunc(in, q.sweep)
@@ -162,77 +164,78 @@ func (q *queue) watchUntil(next time.Time) {
 	q.watch.Reset(in)
 }
 
-// sweep tells those who have waited for too long that they are late.
+// sweep tells those who have waited for too long that they are late, and the breaker of flights that are.
 func (q *queue) sweep() {
 	q.mu.Lock()
 	now := time.Now()
-	next, left := now.Add(q.timeout), false
+	next, left, late := now.Add(q.timeout), false, false
 	still := func(deadline time.Time) {
 		left = true
 		if deadline.Before(next) {
 			next = deadline
 		}
 	}
-	found := false
-	q.waiting.drop(func(c *call) bool {
+	q.waiting.each(func(c *call) (stays bool) {
 		switch {
 		case c.gone.Load():
-			return true
+			return false
 		case c.deadline.After(now):
 			still(c.deadline)
-			return false
+			return true
 		}
+		c.gone.Store(true)
 		c.tell(isLate)
-		found = true
-		return true
+		late = true
+		return false
 	})
+	var lost []breaker.Pass
 	for _, f := range q.flights {
-		late, first, more := f.sweep(now)
-		found = found || late
+		told, first, more := f.sweep(now)
 		if more {
 			still(first)
 		}
+		switch {
+		case f.deadline.After(now):
+			still(f.deadline)
+		case f.owed:
+			lost = append(lost, f.take())
+			fallthrough
+		default:
+			told = told || !f.given
+		}
+		late = late || told
 	}
-	var given []breaker.Pass
-	if found {
-		given = q.giveUp(now)
+	if late {
+		q.giveUp(now)
 	}
 	if q.watching = false; left {
 		q.watchUntil(next)
 	}
 	q.mu.Unlock()
-	allLate(given)
+	for _, pass := range lost {
+		pass.Done(errLate) // which may write a log
+	}
 }
 
-// left is told by whoever leaves without an answer.
+// left is told by whoever leaves without an answer. That says nothing of the server: its breaker is not told.
 func (q *queue) left() {
 	q.mu.Lock()
-	given := q.giveUp(time.Now())
-	q.mu.Unlock()
-	allLate(given)
+	defer q.mu.Unlock()
+	q.giveUp(time.Now())
 }
 
 // giveUp lets others fly in place of flights that take too long, as those whose connections hang: half the limiter's
-// timeout. It returns what is to be told that they are late. The caller holds mu.
-func (q *queue) giveUp(now time.Time) (given []breaker.Pass) {
+// timeout. The caller holds mu.
+func (q *queue) giveUp(now time.Time) {
 	late := now.Add(q.timeout / 2)
 	for _, f := range q.flights {
 		if !f.given && !late.Before(f.deadline) && q.late < maxLate {
 			f.given = true
 			q.late++
-			given = append(given, f.take())
 		}
 	}
 	if q.waiting.size > 0 {
 		q.take()
-	}
-	return given
-}
-
-// allLate tells the breaker of flights that were given up. It may write a log, so nobody holds mu.
-func allLate(given []breaker.Pass) {
-	for _, pass := range given {
-		pass.Done(errLate)
 	}
 }
 

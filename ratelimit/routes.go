@@ -57,20 +57,16 @@ func (qs *queues) of(ctx context.Context, number int, began time.Time) (*queue, 
 
 // find asks the client where a bucket lies, which may have to ask a server, and whose servers may hang.
 func (qs *queues) find(ctx context.Context, number int) (*queue, error) {
-	guard, err := qs.conn.Breaker(ctx, "{"+bucket.Name(number)+"}")
-	if err != nil {
-		return nil, err
-	}
-	node, together, err := qs.conn.Node(ctx, bucket.Name(number))
+	node, err := qs.conn.Node(ctx, bucket.Name(number))
 	if err != nil {
 		return nil, err
 	}
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	q := qs.byNode[node]
+	q := qs.byNode[node.ID]
 	if q == nil {
-		q = &queue{config: qs.config, breaker: guard, together: together, closed: qs.closed, idle: make(chan struct{})}
-		qs.byNode[node] = q
+		q = &queue{config: qs.config, breaker: node.Breaker, together: node.Together, closed: qs.closed, idle: make(chan struct{})}
+		qs.byNode[node.ID] = q
 	}
 	qs.routes[number].Store(&route{queue: q, until: time.Now().Add(routeLife)})
 	return q, nil
