@@ -90,24 +90,22 @@ func (f *flight) board(c *call) bool {
 	return true
 }
 
-// sweep tells those whose time is over that they are late, and when the time of the next is. The caller holds the queue's
-// mutex.
-func (f *flight) sweep(now time.Time) (late bool, next time.Time, more bool) {
+// sweep tells those whose time is over that they are late. The caller holds the queue's mutex.
+func (f *flight) sweep(r *round) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, first := range f.calls {
 		for c := first; c != nil; c = c.behind {
 			switch {
 			case c.told.Load():
-			case !c.deadline.After(now):
+			case c.deadline.After(r.now):
+				r.still(c.deadline)
+			default:
 				c.tell(isLate)
-				late = true
-			case !more || c.deadline.Before(next):
-				next, more = c.deadline, true
+				r.late = true
 			}
 		}
 	}
-	return late, next, more
 }
 
 // take takes what the breaker is to be told by. The caller holds the queue's mutex.

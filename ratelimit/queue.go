@@ -164,52 +164,59 @@ func (q *queue) watchUntil(next time.Time) {
 	q.watch.Reset(in)
 }
 
+// round is one look of the watch at all who wait.
+type round struct {
+	now  time.Time
+	next time.Time // when there is to be another
+	left bool      // somebody still waits
+	late bool      // somebody has waited for too long
+}
+
+func (r *round) still(deadline time.Time) {
+	if !r.left || deadline.Before(r.next) {
+		r.next = deadline
+	}
+	r.left = true
+}
+
+// waits looks at a call that is on no flight yet.
+func (r *round) waits(c *call) bool {
+	switch {
+	case c.gone.Load():
+		return false
+	case c.deadline.After(r.now):
+		r.still(c.deadline)
+		return true
+	}
+	c.gone.Store(true)
+	c.tell(isLate)
+	r.late = true
+	return false
+}
+
 // sweep tells those who have waited for too long that they are late, and the breaker of flights that are.
 func (q *queue) sweep() {
 	q.mu.Lock()
-	now := time.Now()
-	next, left, late := now.Add(q.timeout), false, false
-	still := func(deadline time.Time) {
-		left = true
-		if deadline.Before(next) {
-			next = deadline
-		}
-	}
-	q.waiting.each(func(c *call) (stays bool) {
-		switch {
-		case c.gone.Load():
-			return false
-		case c.deadline.After(now):
-			still(c.deadline)
-			return true
-		}
-		c.gone.Store(true)
-		c.tell(isLate)
-		late = true
-		return false
-	})
+	r := &round{now: time.Now()}
+	q.waiting.each(r.waits)
 	var lost []breaker.Pass
 	for _, f := range q.flights {
-		told, first, more := f.sweep(now)
-		if more {
-			still(first)
-		}
+		f.sweep(r)
 		switch {
-		case f.deadline.After(now):
-			still(f.deadline)
+		case f.deadline.After(r.now):
+			r.still(f.deadline)
 		case f.owed:
 			lost = append(lost, f.take())
 			fallthrough
 		default:
-			told = told || !f.given
+			r.late = r.late || !f.given
 		}
-		late = late || told
 	}
-	if late {
-		q.giveUp(now)
+	if r.late {
+		q.giveUp(r.now)
 	}
-	if q.watching = false; left {
-		q.watchUntil(next)
+	if q.watching = false; r.left {
+		q.watchUntil(r.next)
 	}
 	q.mu.Unlock()
 	for _, pass := range lost {
