@@ -201,6 +201,74 @@ func TestGraceIsNoneForALateRead(t *testing.T) {
 	})
 }
 
+// TestGraceIsNoneForWhoLeaves has a caller go away while the store is asked, which says nothing of the store.
+func TestGraceIsNoneForWhoLeaves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, authkey.WithGrace(time.Hour))
+		a := newAnswers(g)
+		g.opens(t, "at first")
+		g.clock.advance(5 * time.Second)
+		a.revoke(t, g)
+		release := a.hold()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := g.Authenticate(ctx, g.key)
+		fails(t, "of a caller who went away", err, context.Canceled)
+		release()
+		synctest.Wait()
+		_, err = g.Authenticate(t.Context(), g.key)
+		fails(t, "of one who stayed", err, authkey.ErrRevoked)
+		if got := g.Stats().Graces; got != 0 {
+			t.Errorf("%d graces, want none", got)
+		}
+	})
+}
+
+// TestStaleStaysSoAfterItsCallerLeft has a look-up from before a change land when whoever was told of it, by Refresh, has
+// gone already: what it brings is as stale as what was held.
+func TestStaleStaysSoAfterItsCallerLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, authkey.WithGrace(time.Hour))
+		a := newAnswers(g)
+		held := g.opens(t, "at first")
+		g.clock.advance(5 * time.Second)
+		release := a.hold()
+		var early sync.WaitGroup
+		early.Go(func() { _, _ = g.Authenticate(t.Context(), g.key) })
+		synctest.Wait() // it has read
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := g.Refresh(ctx, g.key, held)
+		fails(t, "Refresh", err, context.Canceled)
+		release()
+		early.Wait()
+		newOutage(g).away.Store(true)
+		g.clock.advance(5 * time.Second)
+		_, err = g.Authenticate(t.Context(), g.key)
+		fails(t, "while the store is away", err, authkey.ErrUnavailable)
+	})
+}
+
+// TestStaleIsNotHeld: what is known to be stale is asked for again, even within the cache's life.
+func TestStaleIsNotHeld(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, authkey.WithGrace(time.Hour))
+	store := newOutage(g)
+	held := g.opens(t, "at first")
+	store.away.Store(true)
+	_, err := g.Refresh(t.Context(), g.key, held)
+	fails(t, "Refresh", err, authkey.ErrUnavailable)
+	_, err = g.Authenticate(t.Context(), g.key)
+	fails(t, "while the store is away", err, authkey.ErrUnavailable)
+	store.away.Store(false)
+	store.epoch.Add(10)
+	if now := g.opens(t, "when it is back"); now == held {
+		t.Error("what was stale is handed out again")
+	}
+}
+
 func TestGraceBounds(t *testing.T) {
 	t.Parallel()
 	for d, valid := range map[time.Duration]bool{-1: false, 0: true, 24 * time.Hour: true, 24*time.Hour + 1: false} {
