@@ -79,10 +79,9 @@ func (m *Meter) flushed(s *shard, a *account) {
 	at := m.now().Unix()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range a.due[0].Entries {
-		s.flushed += uint64(e.Units)
-		s.frozen -= uint64(e.Units)
-	}
+	units := unitsOf(a.due[0].Entries)
+	s.flushed += units
+	s.frozen -= units
 	m.entries.Add(-int64(len(a.due[0].Entries)))
 	m.journal.Append(settled(a, at))
 	a.shift()
@@ -116,6 +115,34 @@ func (m *Meter) putBack(s *shard, a *account) {
 	m.journal.Append(settled(a, at), back)
 	a.since = earliest(a.since, a.dueSince)
 	a.shift()
+}
+
+// leaveBatch gives up the first batch of an org, of which nobody can tell whether Redis has its units. The journal keeps
+// it.
+func (m *Meter) leaveBatch(s *shard, a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	units := unitsOf(a.due[0].Entries)
+	s.frozen -= units
+	m.entries.Add(-int64(len(a.due[0].Entries)))
+	m.replays.note(0, units, 0, nil)
+	a.shift()
+}
+
+// leavePending is leaveBatch for what is being added up.
+func (m *Meter) leavePending(s *shard, a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.entries.Add(-int64(len(a.units)))
+	m.replays.note(0, sum(a.units), 0, nil)
+	a.units, a.since = nil, time.Time{}
+}
+
+func unitsOf(entries []lua.UsageEntry) (all uint64) {
+	for i := range entries {
+		all += uint64(entries[i].Units)
+	}
+	return all
 }
 
 // settled tells that the first batch of an org is decided.

@@ -158,6 +158,11 @@ func (s *shard) waiting() []*account {
 // flushAccount writes what is pending for an org: what an earlier pass left open, and then what came
 // since.
 func (m *Meter) flushAccount(ctx context.Context, s *shard, a *account) error {
+	if a.unproved {
+		if err := m.prove(ctx, s, a); err != nil {
+			return err
+		}
+	}
 	err := m.sendDue(ctx, s, a)
 	if len(a.due) > 0 {
 		return err
@@ -178,6 +183,9 @@ func (m *Meter) sendDue(ctx context.Context, s *shard, a *account) error {
 		switch {
 		case err == nil:
 			m.flushed(s, a)
+		case errors.Is(err, lua.ErrUsageRefused) && a.overtaken:
+			refused = err
+			m.leaveBatch(s, a)
 		case errors.Is(err, lua.ErrUsageRefused):
 			refused = err
 			m.putBack(s, a)

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -144,14 +145,9 @@ func (r *replays) addTo(s *Stats) {
 }
 
 // orphan is the Meter of a process that died, as its journal has it. It only flushes: under the process's name, so that
-// Redis drops what it has, and with the journal as its own, so that whoever comes next can go on.
-type orphan struct {
-	*Meter
-	oldest time.Time // when the oldest of what it has was written down
-	// unproved is what was pending, where it is not known yet that the process sent nothing of it.
-	unproved []*account
-	unsure   bool // it has units that Redis may have
-}
+// Redis drops what it has, and with the journal as its own, so that whoever comes next can go on. What it has to give up
+// is Unsure in its Stats, and stays in the journal.
+type orphan struct{ *Meter }
 
 // replay writes to Redis what processes that died have left, until ctx ends.
 func (m *Meter) replay(ctx context.Context) {
@@ -188,93 +184,84 @@ func (m *Meter) replay(ctx context.Context) {
 func (m *Meter) revive(j *journal.Journal) *orphan {
 	o := &orphan{Meter: build(m.Reader, m.ledger, m.config, j.Process())}
 	o.journal, o.failures = j, m.failures
-	var pending *account
 	for _, rec := range j.Records() {
+		s := o.shardOf(rec.Org)
+		a := s.accounts[rec.Org]
+		if a == nil {
+			a = &account{org: rec.Org, units: make(map[name]*cell), unproved: true}
+			s.accounts[rec.Org] = a
+		}
+		a.last = rec.Number
+		o.entries.Add(int64(len(rec.Entries)))
 		at := time.Unix(rec.At, 0)
-		o.oldest = earliest(o.oldest, at)
 		if rec.Kind == journal.Frozen {
-			s := o.shardOf(rec.Org)
-			s.reviveBatch(o, &rec)
+			a.dueSince = earliest(a.dueSince, at)
+			a.due = append(a.due, o.batch(a, rec.Number, rec.Hour, rec.Entries))
+			s.frozen += unitsOf(rec.Entries)
 			continue
 		}
-		if pending == nil || pending.org != rec.Org {
-			pending = &account{org: rec.Org, last: rec.Number, since: at, units: make(map[name]*cell)}
-			o.unproved = append(o.unproved, pending)
-		}
+		a.since = earliest(a.since, at)
 		for _, e := range rec.Entries {
 			c := newCell(rec.Hour, e.Units)
 			c.journaled = e.Units
-			pending.units[name{rec.Hour, e.UsageName}] = c
+			a.units[name{rec.Hour, e.UsageName}] = c
 		}
 	}
 	return o
 }
 
-func (s *shard) reviveBatch(o *orphan, rec *journal.Record) {
-	a := s.accounts[rec.Org]
-	if a == nil {
-		a = &account{org: rec.Org}
-		s.accounts[rec.Org] = a
+// prove asks Redis whether a process that died sent batches of an org that its journal does not know, as it does while
+// the disk is full. Then what was pending may be counted, and is left; and so is a batch that Redis refuses, whose units
+// may have gone with a later one. Until it is known the org waits: what is sent for it would be taken for what the
+// process sent.
+func (m *Meter) prove(ctx context.Context, s *shard, a *account) error {
+	ctx, cancel := context.WithTimeout(ctx, m.config.timeout)
+	defer cancel()
+	last, err := m.ledger.UsageMark(ctx, a.org, m.process)
+	if err != nil {
+		m.failures.add(classify(err))
+		return fmt.Errorf("mark of org %.128q: %w", a.org, err)
 	}
-	a.last = rec.Number
-	a.due = append(a.due, o.batch(a, rec.Number, rec.Hour, rec.Entries))
-	a.dueSince = earliest(a.dueSince, time.Unix(rec.At, 0))
-	o.entries.Add(int64(len(rec.Entries)))
-	for _, e := range rec.Entries {
-		s.frozen += uint64(e.Units)
+	a.unproved, a.overtaken = false, last > a.last
+	if a.overtaken {
+		m.leavePending(s, a)
 	}
+	return nil
 }
 
-// prove asks Redis whether the process sent batches that its journal does not know, as it does while the disk is full.
-// Then what it has pending may be counted, and is left. It returns how many units are.
-func (o *orphan) prove(ctx context.Context) (unsure uint64) {
-	ctx, cancel := context.WithTimeout(ctx, o.config.timeout)
-	defer cancel()
-	o.unproved = slices.DeleteFunc(o.unproved, func(a *account) bool {
-		last, err := o.ledger.UsageMark(ctx, a.org, o.process)
-		if err != nil {
-			o.failures.add(classify(err))
-			return false
+// leaveOld gives up what Redis may have counted and forgotten since.
+func (o *orphan) leaveOld() {
+	now := o.now()
+	old := func(at time.Time) bool {
+		age := now.Sub(at)
+		return !at.IsZero() && (age > lua.UsageMarkTime-doubt || age < -doubt)
+	}
+	for i := range o.shards {
+		s := &o.shards[i]
+		for _, a := range s.waiting() {
+			pending := old(a.since)
+			for (pending || old(a.dueSince)) && len(a.due) > 0 {
+				o.leaveBatch(s, a)
+			}
+			if pending {
+				o.leavePending(s, a)
+			}
 		}
-		if last > a.last {
-			unsure += sum(a.units)
-			o.unsure = true
-			return true
-		}
-		s := o.shardOf(a.org)
-		if with := s.accounts[a.org]; with != nil {
-			a.due, a.dueSince = with.due, with.dueSince
-		}
-		s.accounts[a.org] = a
-		o.entries.Add(int64(len(a.units)))
-		return true
-	})
-	return unsure
+	}
 }
 
 // settle makes one attempt to write all that an orphan has, and reports whether it is done with it.
 func (m *Meter) settle(ctx context.Context, o *orphan) bool {
-	if age := m.now().Sub(o.oldest); !o.oldest.IsZero() && (age > lua.UsageMarkTime-doubt || age < -doubt) {
-		unsure := o.Stats().Pending
-		for _, a := range o.unproved {
-			unsure += sum(a.units)
-		}
-		m.replays.note(0, unsure, 0, nil)
-		m.replays.fail(o.journal.SetAside())
-		return true
-	}
-	m.replays.note(0, o.prove(ctx), 0, nil)
-	if len(o.unproved) > 0 {
-		return false // what it sends would be taken for what the process sent
-	}
 	before := o.Stats()
+	o.leaveOld()
 	_ = o.pass(ctx) // what fails is in the Stats, and is sent again next time
 	after := o.Stats()
-	m.replays.note(after.Flushed-before.Flushed, 0, after.JournalErrors-before.JournalErrors, after.JournalFault)
+	m.replays.note(after.Flushed-before.Flushed, after.Unsure-before.Unsure, after.JournalErrors-before.JournalErrors, after.JournalFault)
 	switch {
 	case after.Pending > 0:
 		return false
-	case o.unsure:
+	case after.Unsure > 0:
+		m.replays.fail(o.journal.Commit(ctx)) // so that the file has nothing but what is unsure
 		m.replays.fail(o.journal.SetAside())
 	default:
 		m.replays.fail(o.journal.Remove())

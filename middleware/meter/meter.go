@@ -120,6 +120,9 @@ type account struct {
 	// when the oldest of them came, zero if there is none.
 	due      []lua.UsageBatch
 	dueSince time.Time
+	// unproved and overtaken are of an orphan: it is not known whether the process sent batches that its journal does
+	// not know; it did. See prove.
+	unproved, overtaken bool
 }
 
 // name is what units are added up by, within an org.

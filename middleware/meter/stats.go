@@ -30,8 +30,8 @@ type Stats struct {
 	Journaled uint64 // units that are in the journal, and would be written to Redis after a crash
 	// Replayed are units that processes which died left in their journals, and that this one wrote to Redis.
 	Replayed uint64
-	// Unsure are units that others left and that nobody can tell of whether Redis has them: they are too old. They
-	// were not written; the files are set aside, as <process>.unsure.
+	// Unsure are units that others left and that nobody can tell of whether Redis has them: they are too old, or the
+	// journal was behind. They were not written; once the rest is, their file is set aside, as <process>.unsure.
 	Unsure uint64
 	// JournalErrors counts what went wrong with files of journals, and JournalFault is the last of it, nil if nothing
 	// did.

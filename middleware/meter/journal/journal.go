@@ -105,8 +105,8 @@ func (j *Journal) Append(records ...Record) {
 // that the journal is behind: the caller may go on.
 //
 // What is sent while a journal is behind is not in it. So whoever replays it asks Redis first what was the last batch of
-// the process, and leaves what is pending where that is none that the journal knows. What Redis has not decided by then
-// is dropped by it later: a replay numbers its batches from the last that it knows, in the order of hours and names, as
+// the process, and leaves what is pending, and a batch that Redis refuses, where that is none that the journal knows. What
+// Redis has not decided by then is dropped by it later: a replay numbers its batches from the last that it knows, in the order of hours and names, as
 // the process does, so that each unit went, if at all, under the same number or a later one.
 func (j *Journal) Commit(ctx context.Context) error {
 	if j == nil {
