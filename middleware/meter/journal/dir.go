@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 // What the names of files end with.
@@ -16,8 +17,12 @@ const (
 	unsure  = ".unsure"  // a file whose units may have been counted
 )
 
-// maxFile is the largest file that is read.
-const maxFile = 1 << 30
+const (
+	// maxFile is the largest file that is read.
+	maxFile = 1 << 30
+	// young is how old a file that is being written anew must be before another looks whether its process is dead.
+	young = time.Minute
+)
 
 // Dir is a directory of journals. Make it with In. Safe for concurrent use.
 type Dir struct {
@@ -48,12 +53,7 @@ func (d *Dir) Create(process string) (*Journal, error) {
 		return nil, err
 	}
 	j := d.journal(root, process)
-	for range 3 { // one that cleans up may have taken it for a dead one's
-		if err = j.rewrite(); !errors.Is(err, errTaken) {
-			break
-		}
-	}
-	if err == nil || full(err) {
+	if err = j.rewrite(); err == nil || full(err) {
 		return j, nil
 	}
 	return nil, errors.Join(err, root.Close())
@@ -168,11 +168,15 @@ func (j *Journal) load() error {
 	return nil
 }
 
-// sweep removes a new file whose process died before it was done.
+// sweep removes a new file whose process died before it was done. One that is young may be about to be locked.
 func sweep(root *os.Root, path string) error {
 	file, err := root.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return ignore(err, os.ErrNotExist)
+	}
+	info, err := file.Stat()
+	if err != nil || time.Since(info.ModTime()) < young {
+		return errors.Join(err, file.Close())
 	}
 	if err = claim(root, path, file); err == nil {
 		err = root.Remove(path)

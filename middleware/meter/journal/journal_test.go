@@ -137,6 +137,10 @@ func TestOthersFilesAreLeft(t *testing.T) {
 	put("short.journal")
 	put(j.Process() + unsure)
 	put(j.path() + fresh) // its process died while it wrote it
+	made := time.Now().Add(-young)
+	if err := os.Chtimes(filepath.Join(d.path, j.path()+fresh), made, made); err != nil {
+		t.Fatal(err)
+	}
 	linked := strings.Repeat("A", processLen) + suffix
 	if err := os.Symlink(filepath.Join(d.path, j.path()), filepath.Join(d.path, linked)); err != nil {
 		t.Fatal(err)
@@ -145,6 +149,48 @@ func TestOthersFilesAreLeft(t *testing.T) {
 	got := strings.Join(files(t, d), " ")
 	if strings.Contains(got, fresh) || !strings.Contains(got, "notes.txt") || !strings.Contains(got, linked) || !strings.Contains(got, unsure) {
 		t.Errorf("left %s; want all but what is half written anew", got)
+	}
+}
+
+// TestYoungFilesAreLeft: a process makes a file before it can lock it, and whoever cleans up must not take it meanwhile.
+func TestYoungFilesAreLeft(t *testing.T) {
+	t.Parallel()
+	d := in(t)
+	j := created(t, d)
+	path := filepath.Join(d.path, j.path()+fresh)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	takenOver(t, d, 0)
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("a file that is being made is gone: %v", err)
+	}
+}
+
+// TestCreateTriesAgain: a file that another took while it was made is made once more, and no other fault is tried again.
+func TestCreateTriesAgain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		fates []error
+		want  error
+	}{
+		{"removed", []error{os.ErrNotExist, nil}, nil},
+		{"locked, then removed", []error{errTaken, os.ErrNotExist, nil}, nil},
+		{"always locked", []error{errTaken, errTaken, errTaken}, errTaken},
+		{"no permission", []error{os.ErrPermission}, os.ErrPermission},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := 0
+			_, err := again(func() (*os.File, error) {
+				n++
+				return nil, tt.fates[n-1]
+			})
+			if !errors.Is(err, tt.want) || n != len(tt.fates) {
+				t.Errorf("%v after %d of %d", err, n, len(tt.fates))
+			}
+		})
 	}
 }
 

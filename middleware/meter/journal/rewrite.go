@@ -59,17 +59,29 @@ func (j *Journal) dump(file *os.File, m marker) (int64, error) {
 
 // create makes a file that is locked before anybody finds it under its last name. What a dead process left of it goes.
 func create(root *os.Root, path string) (*os.File, error) {
-	if err := root.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	return again(func() (*os.File, error) {
+		if err := root.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		file, err := root.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := claim(root, path, file); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		return file, nil
+	})
+}
+
+// again tries a few times to make a file: one that cleans up may take it for a dead process's before it is locked.
+func again(try func() (*os.File, error)) (file *os.File, err error) {
+	for range 3 {
+		if file, err = try(); !errors.Is(err, errTaken) && !errors.Is(err, os.ErrNotExist) {
+			break
+		}
 	}
-	file, err := root.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := claim(root, path, file); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
+	return file, err
 }
 
 // claim takes the lock of an open file and makes sure that the file still has its name.
