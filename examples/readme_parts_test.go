@@ -16,6 +16,7 @@ import (
 	"github.com/tollgate-go/tollgate/authkey/bearer"
 	"github.com/tollgate-go/tollgate/authkey/bearer/jwks"
 	"github.com/tollgate-go/tollgate/authkey/bearer/revocation"
+	"github.com/tollgate-go/tollgate/authkey/redisstore"
 	"github.com/tollgate-go/tollgate/middleware"
 	"github.com/tollgate-go/tollgate/middleware/admin"
 	"github.com/tollgate-go/tollgate/middleware/admin/auditlog"
@@ -47,7 +48,7 @@ func options(auth *middleware.Authenticated, limiter *ratelimit.Limiter, verifie
 	public := middleware.LimitBy(middleware.ClientNetwork(), limiter, bucket) // where nobody is authenticated
 
 	metrics, err := telemetry.New(telemetry.WithVerifier(verifier), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage))
-	auth = middleware.Authenticate(verifier, middleware.WithObserver(metrics)) // an ObserverFunc of yours is told why, by Event.Err: log it
+	auth = middleware.Authenticate(verifier, middleware.WithObserver(metrics)) // an ObserverFunc of yours is told why, by Event.Err
 	public = public.With(middleware.WithObserver(metrics))
 	prometheus.MustRegister(metrics)
 	return errors.Join(err, limited.Err(), busy.Err(), public.Err(), auth.Err())
@@ -89,13 +90,15 @@ func adminRoute(mux *http.ServeMux, token string, rdb redis.UniversalClient, sto
 	return errors.Join(err1, err2, err3)
 }
 
-func outages(rdb redis.UniversalClient, store authkey.Store, logger *slog.Logger, file io.Writer, panicking bool) error {
-	limiter, err1 := ratelimit.New(rdb, ratelimit.WithReplicas("api", 3), ratelimit.WithLogger(logger)) // shared by 3, until their heartbeats tell; a line for each outage
+func outages(rdb redis.UniversalClient, logger *slog.Logger, file io.Writer, panicking bool) error {
+	store := redisstore.New(rdb, redisstore.WithLogger(logger))                                         // a line when a server is left alone, and one when it is back
+	limiter, err1 := ratelimit.New(rdb, ratelimit.WithReplicas("api", 3), ratelimit.WithLogger(logger)) // shared by 3, until their heartbeats tell; limiter.Close leaves
 	verifier, err2 := authkey.New(store, authkey.WithGrace(10*time.Minute))                             // or 0, where a revoked key must not pass in an outage
 	usage, err3 := meter.New(rdb, meter.WithJournal("usage-journal"))                                   // on disk: kill -9 loses 100 ms, which Stats tells as LossBound
-	exporter, err4 := export.New(rdb, export.NDJSON(file))                                              // closed hours as CloudEvents, ids never change: go exporter.Run(ctx)
+	exporter, err4 := export.New(rdb, export.NDJSON(file), export.WithLogger(logger))                   // go exporter.Run(ctx): hours that closed 15 minutes ago, as CloudEvents
 	search := middleware.Authenticate(verifier).RateLimit(limiter, ratelimit.PerMinute(100)).OnFailure(middleware.FailLocal).Meter(usage, "stores", "search")
-	limiter.SetOff(panicking) // the kill switch: all pass, Redis is not asked
-	_ = exporter
-	return errors.Join(err1, err2, err3, err4, search.Err())
+	limiter.SetOff(panicking) // the kill switch: no limit is asked or counted; keys are still checked
+	metrics, err5 := telemetry.New(telemetry.WithRedis(rdb), telemetry.WithLimiter(limiter), telemetry.WithMeter(usage), telemetry.WithExporter(exporter))
+	_ = metrics
+	return errors.Join(err1, err2, err3, err4, err5, search.Err())
 }

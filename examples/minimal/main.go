@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true, DialerRetries: 1})
 	store := redisstore.New(rdb)
 	format, err1 := authkey.NewFormat("acme", "live")                // keys look like acme_live_...
 	verifier, err2 := authkey.New(store, authkey.WithFormat(format)) // who is calling?
@@ -30,7 +30,7 @@ func main() {
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		log.Fatal(err)
 	}
-	_, key, err := issuer.Issue(context.Background(), authkey.NewKey{Org: "acme", Project: "shop"})
+	_, key, err := issuer.Issue(context.Background(), authkey.NewKey{Org: "acme", Project: "shop"}) // once for a customer, not at each start
 	log.Println("a key to try, shown this once:", key.Reveal(), err)
 
 	auth := middleware.Authenticate(verifier)

@@ -178,6 +178,9 @@ func (c *Collector) Observe(e middleware.Event) {
 			c.candidates.WithLabelValues(c.policies.label(r.Candidate), c.policies.label(r.Policy), string(verdict)).Inc()
 		}
 	}
+	if errors.Is(e.Err, ratelimit.ErrOff) {
+		return // nobody was asked
+	}
 	if errors.Is(e.Err, authkey.ErrUnavailable) || errors.Is(e.Err, ratelimit.ErrUnavailable) {
 		c.redisErrors.WithLabelValues(step, string(lua.Classify(e.Err))).Inc()
 	}
