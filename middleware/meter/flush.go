@@ -48,8 +48,9 @@ func (m *Meter) Flush(ctx context.Context) error {
 
 // Close ends recording, and writes what is pending, again and again, until all is written or refused, or
 // ctx ends: give it a deadline. The error is ErrNotFlushed and tells how many units are lost if the
-// process ends now, unless there is a journal: it is removed when all is written, and has what is left else. To close it
-// again is harmless, and tries once more to write what is left.
+// process ends now, unless there is a journal: it is removed when all is written, and has what is left else. For that it
+// has a second more than ctx; a disk that hangs for longer is not waited for, and the file has what was written before. To
+// close it again is harmless, and tries once more to write what is left.
 func (m *Meter) Close(ctx context.Context) error {
 	for i := range m.shards {
 		s := &m.shards[i]
@@ -59,6 +60,29 @@ func (m *Meter) Close(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	m.stop()
+	done := make(chan error, 1)
+	go func() { done <- m.finish(ctx) }() // nothing else ends a write to a disk that hangs
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(grace):
+	}
+	if m.Stats().Pending == 0 {
+		return nil // what the file has is in Redis too, which drops what comes again
+	}
+	return m.notFlushed(ctx.Err())
+}
+
+// grace is how long after its context Close waits for what is left to be in the journal.
+const grace = time.Second
+
+// finish waits for what runs, and settles what is pending and the journal.
+func (m *Meter) finish(ctx context.Context) error {
 	m.loops.Wait() // soon: their context has ended
 	err := m.drain(ctx)
 	if err == nil {

@@ -54,7 +54,8 @@ func WithTimeout(d time.Duration) Option {
 }
 
 // WithRetention sets how long Redis keeps an hour after the last write to it: 1 hour to 3660 days, by
-// default 400 days.
+// default 400 days. Less than 8 days counts as 8 days, so that an exporter finds the hour. Of meters that
+// write to one hour the one that keeps it longest decides, and an hour that is kept stays so.
 func WithRetention(d time.Duration) Option {
 	return optionFunc(func(c *config) error {
 		c.retention = d
@@ -84,7 +85,7 @@ func WithMaxPending(n int) Option {
 // Give each service and each Redis a directory of its own, on a local disk; package journal tells the rest. What was left
 // more than a week ago cannot be told from what Redis has: it is not written, see Stats.Unsure. A disk that is full ends
 // nothing: what cannot be kept is kept in memory alone, and Stats tells. A disk that hangs holds up writing to Redis,
-// and no request. In memory it takes about as much again as what is pending.
+// and Close by a second, but no request. In memory it takes about as much again as what is pending.
 func WithJournal(dir string, opts ...journal.Option) Option {
 	return optionFunc(func(c *config) (err error) {
 		if c.journals, err = journal.In(dir, opts...); err != nil {
