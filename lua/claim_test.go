@@ -247,8 +247,8 @@ func TestClaimLivesAsLongAsTheHour(t *testing.T) {
 			}
 		}
 		add(t, conn, org, used("a", 1)) // and so does usage that comes
-		if got := rdb.PTTL(t.Context(), exported).Val(); got <= 0 || got > time.Hour {
-			t.Errorf("TTL of what is exported = %v, want an hour", got)
+		if got := rdb.PTTL(t.Context(), exported).Val(); got <= 0 || got > lua.MinUsageKeep {
+			t.Errorf("TTL of what is exported = %v, want %v", got, lua.MinUsageKeep)
 		}
 	})
 }

@@ -44,14 +44,14 @@ func TestDueUsage(t *testing.T) {
 			t.Fatalf("AddUsage: %v", err)
 		}
 	}
-	// All but the first are late, by being written now; they are due since now, and in the order of their names.
+	// All but the first are late, by being written now; they are due since now, in the order of their coming.
 	for _, tt := range []struct {
 		grace       time.Duration
 		skip, count int
 		all         int
 		want        []int64
 	}{
-		{0, 0, 10, 3, []int64{hour - 100*3600, hour - 7200, hour - 3600}},
+		{0, 0, 10, 3, []int64{hour - 3600, hour - 7200, hour - 100*3600}},
 		{0, 1, 1, 3, []int64{hour - 7200}},
 		{0, 3, 10, 3, nil},
 		{15 * time.Minute, 0, 10, 0, nil},
@@ -80,12 +80,32 @@ func TestDueUsage(t *testing.T) {
 	}
 }
 
+// TestHoursOutliveTheGrace holds that an hour is there when it may be exported, however short it is kept, and that
+// nobody makes its life shorter.
+func TestHoursOutliveTheGrace(t *testing.T) {
+	eachConn(t, func(t *testing.T, conn *lua.Conn, org string) {
+		for i, tt := range []struct{ keep, want time.Duration }{
+			{time.Millisecond, lua.MinUsageKeep}, {30 * 24 * time.Hour, 30 * 24 * time.Hour}, {time.Hour, 30 * 24 * time.Hour},
+		} {
+			batch := usageBatch(org, int64(i+1), used("a", 1))
+			batch.Keep = tt.keep
+			if err := conn.AddUsage(t.Context(), batch); err != nil {
+				t.Fatalf("AddUsage: %v", err)
+			}
+			got := conn.Client().PTTL(t.Context(), lua.UsageKey(org, strconv.Itoa(usageHour))).Val()
+			if got > tt.want || got < tt.want-time.Hour {
+				t.Errorf("TTL after a batch that is kept for %v = %v, want %v", tt.keep, got, tt.want)
+			}
+		}
+	})
+}
+
 func TestDueIndexIsBounded(t *testing.T) {
 	t.Parallel()
 	conn := own(t)
 	rdb, org := conn.Client(), "acme"
 	index := lua.UsageDueKey(bucket.Of(org))
-	past := time.Now().Add(-lua.UsageMarkTime - time.Minute).Unix()
+	past := time.Now().Add(-lua.MinUsageKeep - time.Minute).Unix()
 	for i := range 25 {
 		if err := rdb.ZAdd(t.Context(), index, redis.Z{Score: float64(past), Member: fmt.Sprintf("%d:acme", i)}).Err(); err != nil {
 			t.Fatalf("ZADD: %v", err)
@@ -104,6 +124,45 @@ func TestDueIndexIsBounded(t *testing.T) {
 			t.Errorf("the index has %d members, want %d", got, want)
 		}
 	}
+}
+
+// TestDueIndexKeepsWhatOthersKeep holds that who keeps hours for a short time takes none from the index that others keep.
+func TestDueIndexKeepsWhatOthersKeep(t *testing.T) {
+	t.Parallel()
+	conn, org := own(t), "acme"
+	rdb, index := conn.Client(), lua.UsageDueKey(bucket.Of(org))
+	batch := usageBatch(org, 0, used("a", 1))
+	add := func(keep time.Duration) {
+		t.Helper()
+		batch.Number++
+		batch.Hour += 3600
+		batch.Keep = keep
+		if err := conn.AddUsage(t.Context(), batch); err != nil {
+			t.Fatalf("AddUsage: %v", err)
+		}
+	}
+	wantIndex := func(want int64) {
+		t.Helper()
+		if got := rdb.ZCard(t.Context(), index).Val(); got != want {
+			t.Errorf("the index has %d members, want %d", got, want)
+		}
+	}
+	add(400 * 24 * time.Hour)
+	old := redis.Z{Score: float64(time.Now().Add(-lua.MinUsageKeep - time.Hour).Unix()), Member: strconv.FormatInt(batch.Hour, 10) + ":" + org}
+	if err := rdb.ZAdd(t.Context(), index, old).Err(); err != nil {
+		t.Fatalf("ZADD: %v", err)
+	}
+	add(24 * time.Hour)
+	wantIndex(2)
+	longest := lua.UsageKeepKey(bucket.Of(org))
+	if got := rdb.PTTL(t.Context(), longest).Val(); got < 399*24*time.Hour {
+		t.Errorf("that hours are kept for 400 days is known for %v", got)
+	}
+	if err := rdb.Del(t.Context(), longest).Err(); err != nil { // it has expired
+		t.Fatalf("DEL: %v", err)
+	}
+	add(24 * time.Hour)
+	wantIndex(2)
 }
 
 func TestAddUsageToADamagedIndex(t *testing.T) {

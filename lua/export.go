@@ -63,9 +63,15 @@ type UsageClaim struct {
 	// Odd is a field of the hour, or of what is exported of it, that is no count; "" if there is none. It is passed
 	// over, and the hour stays due.
 	Odd string
+	// Began is when Redis began to keep the hour, if that was after its end; else zero. An hour that was lost or has
+	// expired, and begins anew, has ranges from 0 again, and another Began.
+	Began time.Time
 
 	cursor string // where to go on
-	writes string // as it was when the hour was begun with
+	writes string // as it was when the scan began
+	open   bool   // the scan found ranges
+	again  bool   // the scan is the second
+	whole  bool   // all names were seen, and what is open of them are these ranges
 }
 
 // DueUsage lists the hours of a bucket's orgs that ended, or had usage that was late, at least grace ago and are not
@@ -102,6 +108,9 @@ func (c *Conn) DueUsage(ctx context.Context, bucket string, grace time.Duration,
 // ClaimUsage fixes what of an hour is to be exported next, at most so many ranges, 1 to MaxUsageRanges. After is the
 // claim before this one of the same hour; nil to begin. A claim that is not settled is answered again, range by range,
 // to everybody who asks. One command.
+//
+// An hour of more names than a claim looks at, some 500, is scanned once more in the end, since the scan may have gone
+// on at another server, after a failover, and missed names. If that finds more, the hour stays due.
 func (c *Conn) ClaimUsage(ctx context.Context, hour UsageHour, after *UsageClaim, most int) (*UsageClaim, error) {
 	if most < 1 || most > MaxUsageRanges {
 		return nil, fmt.Errorf("lua: a claim of %d ranges, must be 1 to %d", most, MaxUsageRanges)
@@ -109,38 +118,68 @@ func (c *Conn) ClaimUsage(ctx context.Context, hour UsageHour, after *UsageClaim
 	claim := &UsageClaim{UsageHour: hour, cursor: "0"}
 	if after != nil {
 		claim.cursor, claim.writes, claim.Odd = after.cursor, after.writes, after.Odd
+		claim.open, claim.again = after.open, after.again
 	}
-	reply, err := c.run(ctx, claimScript, []string{hour.key(), hour.exportKey()}, []any{claim.cursor, most})
+	keys := []string{hour.key(), hour.exportKey(), UsageDueKey(bucket.Of(hour.Org))}
+	reply, err := c.run(ctx, claimScript, keys, []any{claim.cursor, most, hour.member(), hour.Hour + hourSeconds})
 	if err != nil {
 		return nil, err
 	}
 	items, ok := reply.([]any)
-	if !ok || len(items) < 4 || (len(items)-4)%3 != 0 {
+	if !ok || len(items) < 5 || (len(items)-5)%3 != 0 {
 		return nil, fmt.Errorf("%w: claim answered %T", ErrReply, reply)
 	}
-	if err := claim.decode(items, after == nil); err != nil {
+	if err := claim.decode(items); err != nil {
 		return nil, err
 	}
 	return claim, nil
 }
 
 // decode reads what claim.lua answered.
-func (u *UsageClaim) decode(items []any, first bool) error {
+func (u *UsageClaim) decode(items []any) error {
 	next, ok1 := items[0].(string)
 	again, ok2 := items[1].(int64)
 	writes, ok3 := items[2].(string)
 	odd, ok4 := items[3].(string)
-	if !ok1 || !ok2 || !ok3 || !ok4 {
-		return fmt.Errorf("%w: claim answered %v", ErrReply, items[:4])
+	began, ok5 := items[4].(int64)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
+		return fmt.Errorf("%w: claim answered %v", ErrReply, items[:5])
 	}
+	first := u.cursor == "0"
 	if first {
-		u.writes = writes
+		u.writes, u.open = writes, false
+	}
+	if began > 0 {
+		u.Began = time.UnixMicro(began).UTC()
 	}
 	if odd != "" {
 		u.Odd = odd
 	}
-	u.Ranges = make([]UsageRange, 0, (len(items)-4)/3)
-	for i := 4; i < len(items); i += 3 {
+	if err := u.decodeRanges(items[5:]); err != nil {
+		return err
+	}
+	u.open = u.open || len(u.Ranges) > 0
+	if again == 0 || len(u.Ranges) == 0 { // what is odd is not settled, so asking again would not end
+		u.goOn(next, first)
+	}
+	return nil
+}
+
+// goOn sets what comes after a claim, which may be the first of a scan.
+func (u *UsageClaim) goOn(next string, first bool) {
+	u.cursor = next
+	if next != "0" {
+		return
+	}
+	u.whole = (first || !u.open) && u.Odd == ""
+	u.Last = u.whole || u.again || u.Odd != ""
+	u.again = true
+}
+
+// decodeRanges reads the ranges of the answer.
+func (u *UsageClaim) decodeRanges(items []any) error {
+	u.Ranges = make([]UsageRange, 0, len(items)/3)
+	for i := 0; i < len(items); i += 3 {
 		field, _ := items[i].(string)
 		from, ok1 := items[i+1].(int64)
 		to, ok2 := items[i+2].(int64)
@@ -154,18 +193,15 @@ func (u *UsageClaim) decode(items []any, first bool) error {
 			u.Ranges = append(u.Ranges, UsageRange{entry.UsageName, from, to})
 		}
 	}
-	if again == 0 || len(u.Ranges) == 0 { // what is odd is not settled, so asking again would not end
-		u.Last, u.cursor = next == "0", next
-	}
 	return nil
 }
 
 // SettleUsage takes note that all of a claim is exported. With the last claim of an hour the hour is done: it is not due
-// any more, unless usage came meanwhile or something is odd. To settle a claim twice, or one that somebody else
+// any more, unless usage came meanwhile, something is odd, or Redis forgot the claim. To settle a claim twice, or one that somebody else
 // settled, is harmless. One command.
 func (c *Conn) SettleUsage(ctx context.Context, claim *UsageClaim) (done bool, err error) {
 	args := make([]any, 2, 2+3*len(claim.Ranges))
-	if args[0], args[1] = "", claim.writes; claim.Last && claim.Odd == "" {
+	if args[0], args[1] = "", claim.writes; claim.whole {
 		args[0] = claim.member()
 	}
 	for i := range claim.Ranges {
@@ -225,6 +261,7 @@ func (c *Conn) UsageExports(ctx context.Context, org string, hours []int64) (exp
 // usageExportsOf pairs an hour with what is exported of it.
 func usageExportsOf(metered, exported map[string]string) ([]UsageExport, error) {
 	delete(exported, "writes")
+	delete(exported, "began")
 	for field := range exported {
 		if _, ok := metered[field]; !ok {
 			metered[field] = "0"

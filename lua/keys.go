@@ -54,6 +54,9 @@ func UsageMarkKey(org, process string) string { return orgKey(org, "usage", "mar
 // UsageDueKey names the sorted set that lists the hours of a bucket's orgs that are to be exported, by when.
 func UsageDueKey(bucket string) string { return join(bucket, "", "usage", "due") }
 
+// UsageKeepKey names the string that tells for how long hours of a bucket's orgs are kept at most, in ms.
+func UsageKeepKey(bucket string) string { return join(bucket, "", "usage", "keep") }
+
 // UsageExportKey names the hash of what is exported of an org's usage in the hour that begins at the Unix time hour.
 func UsageExportKey(org, hour string) string { return orgKey(org, "usage", "export", hour) }
 

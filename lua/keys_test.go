@@ -40,6 +40,7 @@ var builders = []struct {
 	{"keys", []*rapid.Generator[string]{org}, func(p []string) string { return lua.KeyIndexKey(p[0]) }, true},
 	{"usage", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.UsageKey(p[0], p[1]) }, true},
 	{"usage mark", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.UsageMarkKey(p[0], p[1]) }, true},
+	{"usage keep", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.UsageKeepKey(p[0]) }, false},
 	{"usage due", []*rapid.Generator[string]{bucketName}, func(p []string) string { return lua.UsageDueKey(p[0]) }, false},
 	{"usage export", []*rapid.Generator[string]{org, part}, func(p []string) string { return lua.UsageExportKey(p[0], p[1]) }, true},
 	{

@@ -31,6 +31,8 @@ const (
 	// UsageMarkTime is how long Redis remembers what was the last batch of a process, and so how long a
 	// batch may be sent again.
 	UsageMarkTime = 7 * 24 * time.Hour
+	// MinUsageKeep is how long an hour is kept at least, so that an exporter finds it.
+	MinUsageKeep = UsageMarkTime + 24*time.Hour
 )
 
 // UsageName says what was used by which project of an org. Any text, also "".
@@ -52,7 +54,8 @@ type UsageBatch struct {
 	Number  int64
 	// Entries are 1 to MaxUsageEntries.
 	Entries []UsageEntry
-	// Keep is how long Redis keeps the hour from now on, at least a millisecond.
+	// Keep is how long Redis keeps the hour from now on, at least a millisecond. Less than MinUsageKeep counts as that,
+	// and an hour that is kept for longer already stays so.
 	Keep time.Duration
 }
 
@@ -70,7 +73,8 @@ func (c *Conn) AddUsage(ctx context.Context, b UsageBatch) error {
 		args = append(args, b.Entries[i].field(), b.Entries[i].Units)
 	}
 	hour := b.hourKey()
-	keys := []string{UsageMarkKey(b.Org, b.Process), hour, UsageDueKey(bucket.Of(b.Org)), at.exportKey()}
+	tag := bucket.Of(b.Org)
+	keys := []string{UsageMarkKey(b.Org, b.Process), hour, UsageDueKey(tag), at.exportKey(), UsageKeepKey(tag)}
 	reply, err := c.run(ctx, usageScript, keys, args)
 	if err != nil {
 		return err

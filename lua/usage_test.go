@@ -173,7 +173,7 @@ func TestAddUsageSetsTTLs(t *testing.T) {
 			if err := conn.AddUsage(t.Context(), usageBatch(org, number+1, used("a", 1))); err != nil {
 				t.Fatalf("AddUsage: %v", err)
 			}
-			for key, most := range map[string]time.Duration{hour: time.Hour, mark: lua.UsageMarkTime} {
+			for key, most := range map[string]time.Duration{hour: lua.MinUsageKeep, mark: lua.UsageMarkTime} {
 				if got := rdb.PTTL(t.Context(), key).Val(); got <= most-time.Minute || got > most {
 					t.Errorf("TTL of %s = %v, want %v", key, got, most)
 				}

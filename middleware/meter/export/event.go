@@ -15,7 +15,8 @@ const Type = "io.github.tollgate-go.usage.v1"
 // Event tells of a piece of usage. One with the same ID and Source is the same, byte for byte, however often and by
 // whomever it is sent.
 type Event struct {
-	// ID names the org, the hour, what was used and the range, escaped: "acme:1772366400:shop:stores:search::0-57".
+	// ID names the org, the hour, what was used and the range, escaped: "acme:1772366400:shop:stores:search::0-57". Where
+	// the Data has a Began, the hour has it too, in microseconds since 1970: "1772366400@1772370000123456".
 	ID string
 	// Source is what WithSource says.
 	Source string
@@ -23,7 +24,7 @@ type Event struct {
 }
 
 // Data is what was used: the units after the first From, up to To, of all that the hour has of these names. So ranges
-// of one name neither overlap nor leave a gap.
+// of one name, in an hour that began at one time, neither overlap nor leave a gap.
 type Data struct {
 	Org     string    `json:"org"`
 	Project string    `json:"project"`
@@ -34,18 +35,24 @@ type Data struct {
 	Units   int64     `json:"units"` // To - From, less than 2^53
 	From    int64     `json:"from"`
 	To      int64     `json:"to"`
+	// Began is when Redis began to keep the hour, UTC, if that was after its end; else zero, and left out. An hour that
+	// was deleted, or has expired, begins anew with usage that comes after that: its ranges begin at 0 again.
+	Began time.Time `json:"began,omitzero"`
 }
 
-// newEvent makes the event of a range.
-func newEvent(source string, hour lua.UsageHour, r *lua.UsageRange) Event {
+// newEvent makes the event of a range of a claim.
+func newEvent(source string, hour *lua.UsageClaim, r *lua.UsageRange) Event {
 	begin := strconv.FormatInt(hour.Hour, 10)
+	if !hour.Began.IsZero() {
+		begin += "@" + strconv.FormatInt(hour.Began.UnixMicro(), 10)
+	}
 	parts := []string{
 		lua.Escape(hour.Org), begin, lua.Escape(r.Project), lua.Escape(r.Product), lua.Escape(r.Kind), lua.Escape(r.Source),
 		strconv.FormatInt(r.From, 10) + "-" + strconv.FormatInt(r.To, 10),
 	}
 	return Event{ID: strings.Join(parts, ":"), Source: source, Data: Data{
 		Org: hour.Org, Project: r.Project, Product: r.Product, Kind: r.Kind, Source: r.Source,
-		Hour: time.Unix(hour.Hour, 0).UTC(), Units: r.To - r.From, From: r.From, To: r.To,
+		Hour: time.Unix(hour.Hour, 0).UTC(), Units: r.To - r.From, From: r.From, To: r.To, Began: hour.Began,
 	}}
 }
 

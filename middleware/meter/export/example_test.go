@@ -26,12 +26,13 @@ func Example() {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer rdb.Close()
 
+	hour := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	server.SetTime(hour.Add(time.Hour)) // it is just over
 	usage, err1 := meter.New(rdb)
 	exporter, err2 := export.New(rdb, export.NDJSON(os.Stdout), export.WithGrace(0))
 	if err1 != nil || err2 != nil {
 		panic(fmt.Sprint(err1, err2))
 	}
-	hour := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, units := range []int64{57, 3} {
 		usage.Record(middleware.Usage{Org: "acme", Project: "shop", Product: "stores", Kind: "search", Units: units, At: hour})
 		if err := usage.Flush(ctx); err != nil {

@@ -15,12 +15,14 @@
 //
 // Any number of processes may export: what two of them send at once is the same. A receiver counts each unit once if it
 // drops events whose source and id it has seen. Redis may forget in a failover what it acknowledged, and then a range
-// may come again as part of a larger one; a receiver that keeps for each org, hour and name the highest `to` that it
-// has seen, and counts only what an event has beyond it, counts each unit once even then.
+// may come again as part of a larger one; a receiver that keeps for each org, hour, `began` and name the highest `to`
+// that it has seen, and counts only what an event has beyond it, counts each unit once even then. An hour that somebody
+// deleted, or that expired before usage came that was late, begins anew, with `began` and in ids of its own.
 //
 // What Redis holds for this is as much again as the usage that is exported, for as long. Without an exporter it holds
-// some 100 bytes for each hour of an org, for as long as that hour is kept, but at least a week; an hour that nobody
-// exported for that long is let go.
+// some 100 bytes for each hour of an org, for as long as that hour is kept. Hours are kept for at least 8 days after
+// the last write to them, whatever meter.WithRetention says, a day longer than the longest grace; an hour that nobody
+// exported until it expires is let go.
 //
 // Do not use it to watch usage as it happens: an hour is exported when it is over. A meter.Reader tells of it before.
 package export

@@ -222,8 +222,13 @@ func compact(t *testing.T, e Event) string {
 	return text.String()
 }
 
+// claimOf is a claim of the hour at noon.
+func claimOf(org string) *lua.UsageClaim {
+	return &lua.UsageClaim{UsageHour: lua.UsageHour{Org: org, Hour: noon.Unix()}}
+}
+
 // event returns one that nobody claimed.
 func event(org string, from, to int64) Event {
 	r := lua.UsageRange{UsageName: lua.UsageName{Project: "shop", Product: "stores", Kind: "search"}, From: from, To: to}
-	return newEvent("tollgate", lua.UsageHour{Org: org, Hour: noon.Unix()}, &r)
+	return newEvent("tollgate", claimOf(org), &r)
 }

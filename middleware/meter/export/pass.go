@@ -32,7 +32,7 @@ type pass struct {
 }
 
 // Once exports what is due now, after the pass that is running, if one is. It makes two calls to Redis for an hour of an
-// org, and two more for each 500 names; a call of the sink has the events of many hours of a bucket.
+// org, and four more for each 500 names beyond the first, which are looked at twice; a call of the sink has the events of many hours of a bucket.
 //
 // A sink that fails ends the pass, and the next begins behind the bucket that it failed with, so that one which never
 // takes some events gets all others. A pass also ends when Redis did not answer for eight buckets in a row; a cluster
@@ -140,7 +140,7 @@ func (p *pass) hour(ctx context.Context, hour lua.UsageHour) error {
 		}
 		claim = next
 		for i := range claim.Ranges {
-			p.events = append(p.events, newEvent(p.source, hour, &claim.Ranges[i]))
+			p.events = append(p.events, newEvent(p.source, claim, &claim.Ranges[i]))
 		}
 		p.claims = append(p.claims, claim)
 		if claim.Last && claim.Odd != "" {

@@ -20,7 +20,7 @@ const golden = `{"specversion":"1.0","id":"acme:1772366400:shop:stores:search::0
 func TestEventsAreCloudEvents(t *testing.T) {
 	t.Parallel()
 	strange := lua.UsageRange{UsageName: lua.UsageName{Project: "a:b\xff", Product: "<p>", Kind: "\r\n", Source: `"ü"`}, From: 1<<53 - 2, To: 1<<53 - 1}
-	e := newEvent("https://api.example.com/usage", lua.UsageHour{Org: "a/b:c\x00", Hour: noon.Unix()}, &strange)
+	e := newEvent("https://api.example.com/usage", claimOf("a/b:c\x00"), &strange)
 	var got struct {
 		SpecVersion, ID, Source, Type, Subject, Time, DataContentType string
 		Data                                                          Data

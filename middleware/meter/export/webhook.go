@@ -68,7 +68,7 @@ type webhook struct {
 // other answer, a redirect too, which is not followed, or none within the deadline does not. The Retry-After of a 429 or
 // 503 is obeyed. The body of an answer is not looked at.
 //
-// Each request has a webhook-id, which stands for the ids of its events, and a webhook-timestamp, when it is sent. Errors
+// Each request has a webhook-id, which stands for the sources and ids of its events, and a webhook-timestamp, when it is sent. Errors
 // repeat neither the URL nor an answer. Safe for concurrent use. The error joins all that is wrong with the arguments.
 func Webhook(address string, opts ...WebhookOption) (Sink, error) {
 	w := &webhook{address: address, transport: http.DefaultTransport}
@@ -133,7 +133,7 @@ func (w *webhook) Send(ctx context.Context, events []Event) error {
 func (w *webhook) sign(header http.Header, events []Event, body []byte) {
 	ids := sha256.New()
 	for i := range events {
-		ids.Write([]byte(events[i].ID + "\n"))
+		ids.Write([]byte(events[i].Source + "\n" + events[i].ID + "\n")) // neither has a line break
 	}
 	id, now := hex.EncodeToString(ids.Sum(nil)[:16]), strconv.FormatInt(time.Now().Unix(), 10)
 	header.Set("Content-Type", "application/cloudevents-batch+json; charset=utf-8")

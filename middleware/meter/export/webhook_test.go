@@ -241,3 +241,23 @@ func TestWebhookInvalid(t *testing.T) {
 		}
 	}
 }
+
+// TestWebhookIDTellsSourcesApart holds that two services with one receiver have no message in common.
+func TestWebhookIDTellsSourcesApart(t *testing.T) {
+	ids, keys := map[string]bool{}, map[string]bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ids[r.Header.Get("Webhook-Id")], keys[r.Header.Get("Idempotency-Key")] = true, true
+	}))
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	t.Cleanup(server.Close)
+	for _, source := range []string{"https://a.example.com", "https://b.example.com", "https://a.example.com"} {
+		e := event("acme", 0, 57)
+		e.Source = source
+		if err := hook(t, server.URL).Send(t.Context(), []Event{e}); err != nil {
+			t.Fatalf("Send: %v", err)
+		}
+	}
+	if len(ids) != 2 || len(keys) != 2 {
+		t.Errorf("two services have the ids %v and the keys %v, want two of each", ids, keys)
+	}
+}
