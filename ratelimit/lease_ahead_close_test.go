@@ -72,6 +72,21 @@ func TestAheadClose(t *testing.T) {
 	})
 }
 
+// TestAheadCloseWhileOff gives back what is left, though the limiter decides nothing.
+func TestAheadCloseWhileOff(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		g := newGate(t, rdb)
+		r := g.request(1, ratelimit.Per(1000, 400*day).Ahead(500))
+		admitted, _ := g.ahead(r)
+		g.limiter.SetOff(true)
+		g.end()
+		if got := counted(t, rdb, r)[0]; got != admitted {
+			t.Errorf("%d counted after Close, %d admitted", got, admitted)
+		}
+	})
+}
+
 // TestAheadCloseUnderLoad closes while many ask: who was admitted was counted, and nothing else is.
 func TestAheadCloseUnderLoad(t *testing.T) {
 	t.Parallel()

@@ -47,9 +47,10 @@ func TestSetOff(t *testing.T) {
 				look.Peek = true
 				return l.Admit(t.Context(), look)
 			},
-			"Prepared": func() (d Decision, err error) { return d, p.Admit(t.Context(), Call{}, &d) },
-			"Settle":   func() (Decision, error) { return l.Settle(t.Context(), held) },
-			"Renew":    func() (Decision, error) { return l.Renew(t.Context(), held) },
+			"Prepared":   func() (d Decision, err error) { return d, p.Admit(t.Context(), Call{}, &d) },
+			"AdmitLocal": func() (Decision, error) { return l.AdmitLocal(t.Context(), r) },
+			"Settle":     func() (Decision, error) { return l.Settle(t.Context(), held) },
+			"Renew":      func() (Decision, error) { return l.Renew(t.Context(), held) },
 		} {
 			if d, err := ask(); !errors.Is(err, ErrOff) || !errors.Is(err, ErrUnavailable) || d.Allowed || len(d.Results) != 0 {
 				t.Errorf("%s: %v, %v", name, d, err)
@@ -61,4 +62,26 @@ func TestSetOff(t *testing.T) {
 		l.SetOff(false)
 		used(2)
 	}, redistest.OrEmbedded())
+}
+
+// TestSetOffTakesNothingAhead has a limiter give back what it took ahead while it is off, and take no more.
+func TestSetOffTakesNothingAhead(t *testing.T) {
+	t.Parallel()
+	p := prepared(t, new(counter), []int64{1}, hour(1000, 500))
+	held := p.leases(t, 100)
+	used := func(want int64) {
+		t.Helper()
+		if got := p.used(t)[0]; got != want {
+			t.Errorf("%d used, want %d", got, want)
+		}
+	}
+	used(101)
+	p.limiter.SetOff(true)
+	p.renew(0, []int64{200})
+	p.settled()
+	used(101)
+	if err := held.end(); err != nil {
+		t.Errorf("its time is over: %v", err)
+	}
+	used(1)
 }
