@@ -251,24 +251,6 @@ func TestStaleStaysSoAfterItsCallerLeft(t *testing.T) {
 	})
 }
 
-// TestStaleIsNotHeld: what is known to be stale is asked for again, even within the cache's life.
-func TestStaleIsNotHeld(t *testing.T) {
-	t.Parallel()
-	g := newGate(t, authkey.WithGrace(time.Hour))
-	store := newOutage(g)
-	held := g.opens(t, "at first")
-	store.away.Store(true)
-	_, err := g.Refresh(t.Context(), g.key, held)
-	fails(t, "Refresh", err, authkey.ErrUnavailable)
-	_, err = g.Authenticate(t.Context(), g.key)
-	fails(t, "while the store is away", err, authkey.ErrUnavailable)
-	store.away.Store(false)
-	store.epoch.Add(10)
-	if now := g.opens(t, "when it is back"); now == held {
-		t.Error("what was stale is handed out again")
-	}
-}
-
 func TestGraceBounds(t *testing.T) {
 	t.Parallel()
 	for d, valid := range map[time.Duration]bool{-1: false, 0: true, 24 * time.Hour: true, 24*time.Hour + 1: false} {

@@ -83,7 +83,7 @@ func (v *Verifier) Authenticate(ctx context.Context, presented Presented) (*Iden
 		return nil, err
 	}
 	sum := cache.SumOf(presented.Reveal())
-	if e, age, ok := v.good.Get(&sum, v.since); ok && !e.distrusted.Load() { // it was parsed once
+	if e, age, ok := v.good.Get(&sum, v.since); ok { // it was parsed once
 		v.hits.Add(1)
 		return e.admit(age)
 	}
@@ -119,7 +119,8 @@ func (v *Verifier) lookUp(ctx context.Context, presented Presented, sum sum) (*I
 // Refresh is Authenticate for a caller who was told that held, an identity that this verifier returned
 // for the same key, is stale. It answers with a later epoch if one is cached, without I/O; else with what
 // the store says to a look-up that began after this call. A nil held always asks the store. Errors are
-// those of Authenticate; when the store cannot answer, the stale identity is not handed out again, and has no grace.
+// those of Authenticate; when the store cannot answer, the stale identity is not handed out by Refresh, and has no grace:
+// Authenticate still knows it until the cache's life is over.
 func (v *Verifier) Refresh(ctx context.Context, presented Presented, held *Identity) (*Identity, error) {
 	if err := v.shaped(presented); err != nil {
 		return nil, err
