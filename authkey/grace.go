@@ -15,7 +15,7 @@ const maxGrace = 24 * time.Hour
 // It is the price of an outage that customers do not notice: as long as the store cannot be asked, and no longer than d, a
 // key passes that was meanwhile revoked, disabled or changed. Limits that share the store's Redis cannot tell either, and
 // count nothing then: consider what their stages do OnFailure. A key that a limiter found changed since (Refresh) has no
-// grace, nor has one that was last seen revoked, and nobody does whom this process has not verified. What is remembered are
+// grace, nor has one that was last seen revoked, nor has anybody whom this process has not verified. What is remembered are
 // the entries of WithCache, and those that ended make room first: give it room for all keys that are to have grace.
 //
 // Where the store fails at once, as redisstore does while it leaves a Redis alone, a passage by grace costs nothing; else
