@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -68,12 +69,14 @@ func TestChanges(t *testing.T) {
 
 func owner(ctx context.Context, t *testing.T, c *cluster.Cluster) (master, replica *cluster.Node) {
 	t.Helper()
-	master, replica, err := c.Owner(ctx, "{tag}")
-	must(t, err)
-	if master == nil || replica == nil {
-		t.Fatalf("the owner is %v, its replica %v", master, replica)
+	for { // a node may not have heard yet who follows whom
+		master, replica, err := c.Owner(ctx, "{tag}")
+		must(t, err)
+		if master != nil && replica != nil {
+			return master, replica
+		}
+		runtime.Gosched()
 	}
-	return master, replica
 }
 
 func must(t *testing.T, err error) {

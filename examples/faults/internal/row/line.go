@@ -78,7 +78,7 @@ func (r *Run) Judge(ctx context.Context) error {
 	case !r.Serves && !r.Harmless && l.Failed == 0:
 		fault("no call failed: the fault shows nothing")
 	}
-	if budget := orElse(r.Budget, gate.Budget); l.Late <= gate.Budget && l.Added-waits*l.Late > budget+slack {
+	if budget := orElse(r.Budget, gate.Budget); l.Late <= gate.Budget && l.Added-waits*l.Late > budget+slack+instrumented {
 		fault("p99.9 of what the gate added is %v, of which the machine is %d times %v; the budget is %v", l.Added, waits, l.Late, budget)
 	}
 	if most := orElse(r.Return, time.Second); l.Late <= gate.Budget && l.First > most+slack+waits*l.Late {
